@@ -1,0 +1,37 @@
+# Everything runs in the environment .venv, made from requirements.lock.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHONPATH := src
+
+.DEFAULT_GOAL := help
+
+help: ## Say what each command does
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+run: $(READY) ## Run the pipeline: data set, training, metrics, plots, heat maps, MLflow run
+	dvc repro
+
+test: $(READY) ## Run the tests
+	python -m pytest
+
+ui: $(READY) ## Open the MLflow UI on the pipeline's own store (http://127.0.0.1:5000)
+	python -m twinhead.tracking ui
+
+track: $(READY) ## Send this workspace's results to MLflow, where its run lacks them
+	python -m twinhead.tracking send
+
+lock: ## Renew requirements.lock from pyproject.toml (for maintainers)
+	rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet '.[test]'
+	$(BIN)/python -m pip uninstall --quiet --yes twinhead
+	$(BIN)/python -m pip list --format=freeze --exclude pip --exclude setuptools > requirements.lock
+
+$(READY): requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	touch $@
+
+.PHONY: help run test ui track lock

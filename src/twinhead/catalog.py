@@ -1,0 +1,126 @@
+"""The catalog: one row for every image of a folder in MVTec AD's layout."""
+
+import json
+from hashlib import sha256
+from pathlib import Path
+
+import pandas as pd
+
+from twinhead import images
+from twinhead.errors import InputError
+
+GOOD = "good"
+COLUMNS = {
+    "path": str, "category": str, "defect_type": str, "defective": int, "mask": str,
+    "official": str, "width": int, "height": int, "mode": str, "sha256": str,
+}  # fmt: skip
+"""The columns and their types. Paths are relative to data.root; mask is empty where there is none."""
+
+
+def scan(root: Path) -> pd.DataFrame:
+    """List the images below root, sorted by path, without opening them.
+
+    Returns the catalog's columns up to `official` ("train" or "test": the folder the image lies in).
+    Raises InputError for a missing or empty folder, and for one that isn't in MVTec AD's layout.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        found = "is a file" if root.exists() else "does not exist"
+        raise InputError(f"data.root: {root} {found}; expected a folder in MVTec AD's layout")
+    rows = [row for category in _folders(root) for row in _scan_category(root, category)]
+    if not rows:
+        raise InputError(
+            f"data.root: {root} holds no categories; expected <category>/train/good/*.png and so on"
+        )
+    return pd.DataFrame(rows).sort_values("path", ignore_index=True)
+
+
+def write(frame: pd.DataFrame, path: Path) -> None:
+    frame[list(COLUMNS)].to_csv(path, index=False, lineterminator="\n")
+
+
+def read(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, dtype=COLUMNS, keep_default_na=False)
+
+
+def labels(frame: pd.DataFrame) -> dict:
+    """The names behind the numbers: sorted categories, and each category's defect types."""
+    types = frame.groupby("category")["defect_type"].unique()
+    return {
+        "categories": sorted(types.index),
+        "defect_types": {name: sorted(set(types[name]) - {GOOD}) for name in sorted(types.index)},
+    }
+
+
+def counts(frame: pd.DataFrame) -> dict:
+    """How many images of each kind there are, per category and in all."""
+
+    def count(rows: pd.DataFrame) -> dict:
+        return {
+            "images": len(rows),
+            "defective": int(rows["defective"].sum()),
+            "masks": int((rows["mask"] != "").sum()),
+        }
+
+    return {
+        **count(frame),
+        "duplicates": int(frame["sha256"].duplicated().sum()),
+        "digest": digest(frame),
+        "by_category": {name: count(rows) for name, rows in frame.groupby("category")},
+    }
+
+
+def digest(frame: pd.DataFrame) -> str:
+    """The data set's identity: SHA-256 over every image's path, label, mask path and bytes."""
+    identity = frame[["path", "category", "defect_type", "mask", "sha256"]]
+    return sha256(json.dumps(identity.to_numpy().tolist()).encode()).hexdigest()
+
+
+def _scan_category(root: Path, category: Path) -> list[dict]:
+    sides = [category / name for name in ("train", "test") if (category / name).is_dir()]
+    if not sides:
+        raise InputError(
+            f"{category}: neither train nor test in it; expected a category in MVTec AD's layout"
+            " (a folder whose name starts with a dot is left out)"
+        )
+    rows = []
+    for side in sides:
+        if stray := _images(side):
+            raise InputError(f"{stray[0]}: expected in a folder such as {side / GOOD}")
+        for kind in _folders(side):
+            found = _images(kind)
+            if not found:
+                raise InputError(f"{kind}: no images in it; expected {', '.join(images.FORMATS)}")
+            for file in found:
+                mask = _mask(category / "ground_truth" / kind.name, file.stem)
+                rows.append({
+                    "path": file.relative_to(root).as_posix(),
+                    "category": category.name,
+                    "defect_type": kind.name,
+                    "defective": int(kind.name != GOOD),
+                    "mask": mask.relative_to(root).as_posix() if mask else "",
+                    "official": side.name,
+                })  # fmt: skip
+    if not rows:
+        raise InputError(f"{category}: an empty category; expected images in train/{GOOD} or test/*")
+    return rows
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _images(folder: Path) -> list[Path]:
+    return sorted(
+        p
+        for p in folder.iterdir()
+        if p.suffix.lower() in images.FORMATS and p.is_file() and not p.name.startswith(".")
+    )
+
+
+def _mask(folder: Path, stem: str) -> Path | None:
+    for ending in images.FORMATS:
+        for name in (f"{stem}_mask{ending}", f"{stem}{ending}"):
+            if (folder / name).is_file():
+                return folder / name
+    return None

@@ -1,0 +1,152 @@
+"""Judge predictions: the same metrics for train, val and test, with the threshold chosen on val."""
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    precision_recall_curve,
+    precision_recall_fscore_support,
+)
+
+from twinhead import splits
+
+DEFAULT_THRESHOLD = 0.5
+"""Where val, lacking defective or good images, can't choose one."""
+
+
+def choose_threshold(defective: np.ndarray, scores: np.ndarray) -> float | None:
+    """Return the score from which on an image counts as defective, for the highest F1.
+
+    It lies half-way between the last score that is called defective and the first that isn't. None
+    if there are no defective or no good images. defective: (n,), 0 or 1; scores: (n,).
+    """
+    if len(set(defective)) < 2:
+        return None
+    precision, recall, scored = precision_recall_curve(defective, scores)
+    total = precision + recall
+    f1 = np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)[:-1]
+    chosen = scored[np.flatnonzero(f1 == f1.max())[-1]]
+    below = scores[scores < chosen]
+    return float((chosen + below.max()) / 2) if len(below) else float(chosen)
+
+
+def auroc(
+    defective: np.ndarray, scores: np.ndarray, groups: np.ndarray, resamples: int, seed: int = 0
+) -> dict[str, float | None]:
+    """Area under the ROC curve, pooled and as the mean over the groups, with 95% intervals.
+
+    The area is the share of (defective, good) pairs that the scores put in the right order, ties
+    counting half (Hanley and McNeil 1982, doi:10.1148/radiology.143.1.7063747). The intervals are
+    percentiles of a bootstrap that redraws the defective and the good images of each group
+    separately. Groups that lack one of the two don't count in the mean; without any, values are None.
+
+    Args:
+        defective, scores, groups: (n,) each; resamples: how many bootstrap draws.
+    """
+    defective, scores = np.asarray(defective, bool), np.asarray(scores, float)
+    rng = np.random.default_rng(seed)
+    # Row 0 is the sample itself; the others count how often each image was drawn.
+    drawn = np.ones((resamples + 1, len(scores)))
+    for group in np.unique(groups):
+        for kind in (True, False):
+            rows = np.flatnonzero((groups == group) & (defective == kind))
+            if len(rows):
+                share = np.full(len(rows), 1 / len(rows))
+                drawn[1:, rows] = rng.multinomial(len(rows), share, resamples)
+
+    def area(rows: np.ndarray) -> np.ndarray | None:
+        bad, good = rows[defective[rows]], rows[~defective[rows]]
+        if not len(bad) or not len(good):
+            return None
+        above = scores[bad][:, None] > scores[good]
+        ordered = above + 0.5 * (scores[bad][:, None] == scores[good])
+        return ((drawn[:, bad] @ ordered) * drawn[:, good]).sum(axis=1) / (len(bad) * len(good))
+
+    pooled = area(np.arange(len(scores)))
+    areas = [area(np.flatnonzero(groups == group)) for group in np.unique(groups)]
+    known = [values for values in areas if values is not None]
+    mean = np.mean(known, axis=0) if known else None
+    return _interval("auroc", pooled) | _interval("auroc_category_mean", mean)
+
+
+def judge(predictions: pd.DataFrame, resamples: int) -> dict:
+    """Return the metrics of all splits, as `metrics/evaluate.json` holds them.
+
+    predictions: what `inference.predict` returns. A head that isn't there has no metrics, and what
+    is not defined (an AUROC without defective images, say) is None.
+    """
+    result: dict = {}
+    if "defect_probability" in predictions:
+        val = predictions[predictions["split"] == splits.VAL]
+        chosen = choose_threshold(val["defective"].to_numpy(), val["defect_probability"].to_numpy())
+        result["threshold"] = DEFAULT_THRESHOLD if chosen is None else chosen
+        result["threshold_chosen_on"] = None if chosen is None else splits.VAL
+    for name in splits.SPLITS:
+        rows = predictions[predictions["split"] == name]
+        result[name] = _metrics(rows, result.get("threshold"), resamples)
+    test = predictions[predictions["split"] == splits.TEST]
+    result[splits.TEST]["by_category"] = {
+        category: _metrics(rows, result.get("threshold"), resamples=0)
+        for category, rows in test.groupby("category")
+    }
+    if "threshold" in result:
+        found = test["defect_probability"] >= result["threshold"]
+        result[splits.TEST]["by_defect_type"] = {
+            category: {
+                kind: {"images": len(rows), "recall": float(rows.mean())}
+                for kind, rows in found[test["category"] == category].groupby(test["defect_type"])
+                if test["defective"][rows.index[0]]
+            }
+            for category in sorted(test["category"].unique())
+        }
+    return result
+
+
+def decide(predictions: pd.DataFrame, metrics: dict) -> pd.DataFrame:
+    """Add `defect_predicted`, 0 or 1, at the threshold that `judge` chose."""
+    if "threshold" not in metrics:
+        return predictions
+    decided = predictions["defect_probability"] >= metrics["threshold"]
+    return predictions.assign(defect_predicted=decided.astype(int))
+
+
+def _metrics(rows: pd.DataFrame, threshold: float | None, resamples: int) -> dict:
+    result: dict = {"images": len(rows)}
+    if "category_predicted" in rows:
+        scores = _scores(rows["category"], rows["category_predicted"], average="weighted")
+        result["category"] = scores if resamples else {"accuracy": scores["accuracy"]}
+    if threshold is not None:
+        truth, scores = rows["defective"].to_numpy(), rows["defect_probability"].to_numpy()
+        decided = (scores >= threshold).astype(int)
+        areas = auroc(truth, scores, rows["category"].to_numpy(), resamples)
+        both = 0 < truth.sum() < len(truth)
+        result["defect"] = {
+            "defective": int(truth.sum()),
+            "prevalence": float(truth.mean()) if len(truth) else None,
+            **_scores(truth, decided, average="binary"),
+            **(areas if resamples else {"auroc": areas["auroc"]}),
+            "average_precision": float(average_precision_score(truth, scores)) if both else None,
+        }
+    return result
+
+
+def _scores(truth: pd.Series, predicted: pd.Series, average: str) -> dict[str, float | None]:
+    if not len(truth):
+        return dict.fromkeys(("accuracy", "precision", "recall", "f1"))
+    values = precision_recall_fscore_support(
+        truth, predicted, average=average, zero_division=np.nan
+    )[:3]
+    named = dict(zip(("precision", "recall", "f1"), values, strict=True))
+    known = {name: None if np.isnan(value) else float(value) for name, value in named.items()}
+    return {"accuracy": float(accuracy_score(truth, predicted))} | known
+
+
+def _interval(name: str, values: np.ndarray | None) -> dict[str, float | None]:
+    if values is None:
+        return dict.fromkeys((name, f"{name}_low", f"{name}_high"))
+    result = {name: float(values[0])}
+    if len(values) > 1:
+        low, high = np.percentile(values[1:], (2.5, 97.5))
+        result |= {f"{name}_low": float(low), f"{name}_high": float(high)}
+    return result

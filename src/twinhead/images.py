@@ -1,0 +1,95 @@
+"""One image file, decoded to what the network takes."""
+
+import warnings
+from dataclasses import dataclass
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from twinhead.errors import InputError
+
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
+MAX_PIXELS = 200_000_000
+"""Larger pictures are refused before they are decoded: no inspection camera makes them."""
+
+
+@dataclass(frozen=True)
+class Photograph:
+    pixels: np.ndarray
+    """(size, size, 3), uint8, RGB."""
+    width: int
+    height: int
+    mode: str
+    sha256: str
+    """Of the file's bytes."""
+
+
+def read(path: Path, size: int) -> Photograph:
+    """Decode an image file and resize it to size × size, upright as its EXIF data asks.
+
+    Grey and palette images become RGB, an alpha channel is dropped, 16 bits are scaled to 8, and of
+    several frames the first is taken. Raises InputError naming the file if it can't be decoded.
+    """
+    data = _bytes(path)
+    picture, mode = _decode(data, path)
+    width, height = picture.size
+    resized = _rgb(picture, path).resize((size, size), Image.Resampling.BILINEAR)
+    return Photograph(np.asarray(resized), width, height, mode, sha256(data).hexdigest())
+
+
+def read_mask(path: Path, size: int) -> np.ndarray:
+    """Return a mask file as bool, (size, size): True where more than half of a pixel is defective.
+
+    A defect too thin for that keeps every pixel that it touches.
+    """
+    grey = _decode(_bytes(path), path)[0].convert("L").point(lambda value: 255 * (value > 0))
+    share = np.asarray(grey.resize((size, size), Image.Resampling.BOX))
+    return share > 127 if (share > 127).any() else share > 0
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: can't be read ({error.strerror})") from None
+
+
+def _decode(data: bytes, path: Path) -> tuple[Image.Image, str]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            picture = Image.open(BytesIO(data), formats=sorted(set(FORMATS.values())))
+            if picture.width * picture.height > MAX_PIXELS:
+                raise InputError(
+                    f"{path}: {picture.width} × {picture.height} pixels; at most {MAX_PIXELS:,} are read"
+                )
+            picture.load()
+            return ImageOps.exif_transpose(picture), picture.mode
+    except InputError:
+        raise
+    except Image.DecompressionBombError:
+        raise InputError(f"{path}: more than {MAX_PIXELS:,} pixels") from None
+    except Exception as error:  # Pillow's decoders raise many kinds, none of which names the file
+        found = f"{len(data)} bytes; {str(error).split(chr(10))[0] or type(error).__name__}"
+        if not data:
+            found = "the file is empty"
+        elif "cannot identify" in found:
+            found = "not a PNG, JPEG, BMP or TIFF file, whatever its name says"
+        raise InputError(f"{path}: can't be decoded ({found})") from None
+
+
+def _rgb(picture: Image.Image, path: Path) -> Image.Image:
+    if picture.mode.startswith("I"):
+        # Pillow reads 16-bit grey as I;16 or, from some files, as 32-bit integers.
+        values = np.asarray(picture)
+        if values.size and (values.min() < 0 or values.max() > 65535):
+            raise InputError(f"{path}: grey values beyond 16 bits")
+        picture = Image.fromarray((values // 257).astype(np.uint8))
+    elif picture.mode == "F":
+        raise InputError(f"{path}: floating-point pixels; expected 8 or 16 bits")
+    if picture.mode == "P" and "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+    return picture.convert("RGB")

@@ -1,0 +1,45 @@
+"""The network's answers for stored pixels."""
+
+import keras
+import numpy as np
+import pandas as pd
+
+from twinhead.batches import Batches
+from twinhead.errors import InputError
+
+
+def predict(
+    model: keras.Model,
+    pixels: np.ndarray,
+    frame: pd.DataFrame,
+    split: pd.Series,
+    categories: list[str],
+) -> pd.DataFrame:
+    """Answer for every catalog row, in one pass.
+
+    Returns path, split, category, defect_type and defective of the catalog and, for the heads that
+    the model has, `category_predicted` and its `category_probability`, and `defect_probability`.
+    """
+    answers = model.predict(Batches(pixels, np.arange(len(frame)), {}), verbose=0)
+    table = frame[["path"]].assign(split=split)
+    table[["category", "defect_type", "defective"]] = frame[["category", "defect_type", "defective"]]
+    if "category" in answers:
+        names = np.array(categories)
+        table["category_predicted"] = names[answers["category"].argmax(axis=1)]
+        table["category_probability"] = answers["category"].max(axis=1)
+    if "defect" in answers:
+        table["defect_probability"] = answers["defect"][:, 0]
+    return table
+
+
+def features(model: keras.Model, pixels: np.ndarray, layer: str) -> np.ndarray:
+    """What a layer gives for every image: (images, values), float32; maps are averaged over space.
+
+    Raises InputError if the network has no layer of that name.
+    """
+    names = [known.name for known in model.layers]
+    if layer not in names:
+        raise InputError(f"embed.layer is {layer!r}; the network has {', '.join(names[1:])}")
+    part = keras.Model(model.inputs, model.get_layer(layer).output)
+    values = part.predict(Batches(pixels, np.arange(len(pixels)), {}), verbose=0)
+    return values.mean(axis=tuple(range(1, values.ndim - 1))).astype(np.float32)

@@ -1,0 +1,31 @@
+"""Where each product of the pipeline lies, relative to the repository's root."""
+
+from pathlib import Path
+
+PARAMS = Path("params.yaml")
+
+SAMPLE = Path("data/raw/sample")
+CATALOG = Path("data/catalog.csv")
+PIXELS = Path("data/pixels.npy")
+MASKS = Path("data/masks.npy")
+LABELS = Path("data/labels.json")
+SPLITS = Path("data/splits.csv")
+
+MODEL = Path("models/model.keras")
+CHECKPOINT = Path("models/best_defect_auroc.keras")
+TRAINING_STATE = Path("models/.training")
+
+METRICS = Path("metrics")
+REPORTS = Path("reports")
+HISTORY = REPORTS / "history.csv"
+PREDICTIONS = REPORTS / "predictions.csv"
+EMBEDDING = REPORTS / "embedding.csv"
+EXPLANATIONS = REPORTS / "explanations.csv"
+GRADCAM = REPORTS / "gradcam"
+PLOTS = REPORTS / "plots"
+REPORT = REPORTS / "index.html"
+
+
+def metrics(stage: str) -> Path:
+    """The metrics file of a stage."""
+    return METRICS / f"{stage}.json"

@@ -1,0 +1,104 @@
+"""How good the predictions are: confusion matrices, ROC and precision-recall curves."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
+
+from twinhead import splits
+from twinhead.plots import style
+
+
+def draw(
+    predictions: pd.DataFrame, metrics: dict, categories: list[str], folder: Path
+) -> None:
+    """The confusion matrices and curves of the heads that there are."""
+    if "category_predicted" in predictions:
+        category_confusion(predictions, categories, folder / "confusion_category.png")
+    if "defect_predicted" in predictions:
+        defect_confusion(predictions, metrics, folder / "confusion_defect.png")
+        roc(predictions, metrics, folder / "roc.png")
+        precision_recall(predictions, metrics, folder / "precision_recall.png")
+
+
+def category_confusion(predictions: pd.DataFrame, categories: list[str], path: Path) -> None:
+    """Which category the test images were taken for."""
+    rows = predictions[predictions["split"] == splits.TEST]
+    side = 2.6 + 0.42 * len(categories)
+    figure = Figure(figsize=(side + 0.6, side), layout="constrained")
+    axes = figure.subplots()
+    _matrix(axes, rows["category"], rows["category_predicted"], categories)
+    right = (rows["category"] == rows["category_predicted"]).mean()
+    axes.set(xlabel="predicted category", ylabel="true category")
+    axes.set_title(f"Category of {len(rows)} test images ({right:.1%} right)")
+    axes.tick_params("x", rotation=90)
+    style.save(figure, path)
+
+
+def defect_confusion(predictions: pd.DataFrame, metrics: dict, path: Path) -> None:
+    """Good and defective against the decision, train, val and test side by side."""
+    figure = Figure(figsize=(9.6, 3.4), layout="constrained")
+    names = np.array(["good", "defective"])
+    for axes, split in zip(figure.subplots(1, 3), splits.SPLITS, strict=True):
+        rows = predictions[predictions["split"] == split]
+        truth, decided = names[rows["defective"]], names[rows["defect_predicted"]]
+        _matrix(axes, truth, decided, list(names))
+        axes.set(title=f"{split}: {len(rows)} images", xlabel="predicted", ylabel="true")
+    origin = "chosen on val" if metrics["threshold_chosen_on"] else "val could not choose one"
+    text = f"Defect decision at threshold {metrics['threshold']:.3f} ({origin})"
+    figure.suptitle(text, x=0.01, ha="left")
+    style.save(figure, path)
+
+
+def roc(predictions: pd.DataFrame, metrics: dict, path: Path) -> None:
+    """ROC curves of all splits, with the area and its interval."""
+    figure = Figure(figsize=(5.2, 4.8), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="#cccccc", lw=1)
+    for split, rows in _judged(predictions):
+        area = metrics[split]["defect"]
+        text = f"{split}: {area['auroc']:.3f} ({area['auroc_low']:.3f}–{area['auroc_high']:.3f})"
+        false, true, _ = roc_curve(rows["defective"], rows["defect_probability"])
+        axes.plot(false, true, color=style.COLOURS[split], label=text)
+    axes.set(title="Defects: ROC", xlabel="false alarm rate", ylabel="defects found (recall)")
+    axes.legend(loc="lower right", title="AUROC, pooled (95%)")
+    style.save(figure, path)
+
+
+def precision_recall(predictions: pd.DataFrame, metrics: dict, path: Path) -> None:
+    """Precision-recall curves of all splits, with the average precision."""
+    figure = Figure(figsize=(5.2, 4.8), layout="constrained")
+    axes = figure.subplots()
+    for split, rows in _judged(predictions):
+        text = f"{split}: {metrics[split]['defect']['average_precision']:.3f}"
+        precise, found, _ = precision_recall_curve(rows["defective"], rows["defect_probability"])
+        axes.plot(found, precise, color=style.COLOURS[split], label=text)
+    share = metrics[splits.TEST]["defect"]["prevalence"]
+    axes.axhline(share, color="#cccccc", lw=1, label=f"chance (test): {share:.3f}")
+    axes.set(title="Defects: precision and recall", xlabel="defects found (recall)", ylim=(0, 1.03))
+    axes.set_ylabel("alarms that are right (precision)")
+    axes.legend(loc="lower left", title="average precision")
+    style.save(figure, path)
+
+
+def _judged(predictions: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The splits that have both good and defective images: only those have curves."""
+    rows = [(split, predictions[predictions["split"] == split]) for split in splits.SPLITS]
+    return [(split, part) for split, part in rows if part["defective"].nunique() == 2]
+
+
+def _matrix(axes: Axes, truth: pd.Series, predicted: pd.Series, names: list[str]) -> None:
+    counts = confusion_matrix(truth, predicted, labels=names)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    size = 9 if len(names) < 25 else 5
+    for (row, column), count in np.ndenumerate(counts):
+        if count:
+            colour = "white" if share[row, column] > 0.5 else "black"
+            axes.text(column, row, count, ha="center", va="center", color=colour, size=size)
+    axes.set_xticks(range(len(names)), names, size=size)
+    axes.set_yticks(range(len(names)), names, size=size)
+    axes.spines[:].set_visible(False)

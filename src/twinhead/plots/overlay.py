@@ -1,0 +1,49 @@
+"""A photograph beside its mask and its heat map."""
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from twinhead.plots import style
+
+HEAT = "inferno"
+
+
+def draw(
+    image: np.ndarray,
+    mask: np.ndarray | None,
+    heat: np.ndarray,
+    scale: float,
+    title: str,
+    subtitle: str,
+    path: Path,
+) -> None:
+    """The photograph, the photograph with the defect's outline, and the heat map over it.
+
+    image: (size, size, 3), uint8. mask: (size, size), bool, or None. heat: (size, size), from 0 up;
+    `scale` and above get the brightest colour.
+    """
+    figure = Figure(figsize=(9.4, 3.5), layout="constrained")
+    photograph, marked, heated = figure.subplots(1, 3)
+    for axes in (photograph, marked, heated):
+        axes.imshow(image)
+        axes.set_axis_off()
+    photograph.set_title("photograph", weight="normal", size=9)
+    if mask is not None:
+        marked.contour(mask, [0.5], colors=["#00e5ff"], linewidths=1.2)
+    text = "true defect (mask)" if mask is not None else "no mask for this image"
+    marked.set_title(text, weight="normal", size=9)
+    grey = image.mean(axis=2)
+    heated.imshow(grey, cmap="gray", vmin=0, vmax=255)
+    shown = np.clip(heat / scale, 0, 1)
+    drawn = heated.imshow(shown, cmap=HEAT, vmin=0, vmax=1, alpha=0.25 + 0.5 * shown)
+    if mask is not None:
+        heated.contour(mask, [0.5], colors=["#00e5ff"], linewidths=0.8)
+    heated.set_title("heat map (one scale for all images)", weight="normal", size=9)
+    colour_bar = matplotlib.cm.ScalarMappable(drawn.norm, HEAT)
+    figure.colorbar(colour_bar, ax=heated, shrink=0.8, ticks=[0, 0.5, 1])
+    figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11)
+    figure.supxlabel(subtitle, x=0.01, ha="left", size=9)
+    style.save(figure, path)

@@ -1,0 +1,79 @@
+"""How a stage script runs: its function, a line of progress, and one clear line where input is bad."""
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from twinhead.errors import InputError
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's greetings would bury ours
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+
+def run(function: Callable[[], None]) -> None:
+    """Run a stage; end the process with 1 and one line if its input is bad, 130 if interrupted."""
+    name, started = function.__name__, time.monotonic()
+    try:
+        function()
+    except InputError as error:
+        sys.exit("\n".join(f"{name}: error: {line}" for line in str(error).splitlines()))
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
+        sys.exit(130)
+    print(f"{name}: done in {time.monotonic() - started:.1f} s")
+
+
+def progress(name: str) -> Callable[[int, int], None]:
+    """Return a callback (done, total) that says now and then how far the stage is."""
+    started = said = time.monotonic()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal said
+        now = time.monotonic()
+        if done == total or now - said > 5:
+            said = now
+            rate = done / max(now - started, 1e-9)
+            left = f", {(total - done) / rate:.0f} s left" if done < total else ""
+            print(f"{name}: {done} of {total} images, {rate:.0f} images/s{left}", flush=True)
+
+    return tell
+
+
+def epochs(total: int, tell: Callable[[dict, float], None]) -> Callable[[dict, float], None]:
+    """Return a callback (row, seconds) that prints an epoch's losses and passes them on."""
+
+    def done(row: dict[str, float], seconds: float) -> None:
+        parts = [f"epoch {row['epoch']} of at most {total}", f"loss {row['train_loss']:.3f}"]
+        for name in ("val_loss", "val_category_accuracy", "val_defect_auroc"):
+            if name in row:
+                parts.append(f"{name.replace('_', ' ')} {row[name]:.3f}")
+        print(f"train: {', '.join(parts)}, {seconds:.1f} s", flush=True)
+        tell(row, seconds)
+
+    return done
+
+
+def write_json(content: dict, path: Path) -> None:
+    """Write a metrics file: sorted by us, six significant digits, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".partial")
+    text = json.dumps(_rounded(content), indent=2, ensure_ascii=False, allow_nan=False)
+    part.write_text(text + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def fresh(folder: Path) -> Path:
+    """Return the folder, made anew and empty."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _rounded(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    return float(f"{value:.6g}") if isinstance(value, float) else value

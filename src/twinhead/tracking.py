@@ -1,0 +1,298 @@
+"""The bridge between DVC and MLflow: every experiment has one run, and the run has everything.
+
+A run is found by what made it: the digests of the params, of the data set and of the model. So a
+stage needs no run id from another stage, and whatever DVC took from its cache is filled in from the
+files that lie there.
+"""
+
+import fcntl
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+logging.getLogger("alembic").setLevel(logging.WARNING)
+
+import mlflow  # noqa: E402
+import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
+from mlflow.entities import Metric, Param, RunStatus  # noqa: E402
+from mlflow.exceptions import MlflowException  # noqa: E402
+from mlflow.tracking import MlflowClient  # noqa: E402
+
+from twinhead import catalog, params, paths, splits  # noqa: E402
+
+logging.getLogger("mlflow").setLevel(logging.WARNING)
+
+ARTIFACTS = "mlartifacts"
+PARAMS_TAG, DATA_TAG, MODEL_TAG = "twinhead.params", "twinhead.data", "twinhead.model"
+FILES = {
+    "index": [paths.metrics("index"), paths.LABELS],
+    "split": [paths.metrics("split"), paths.SPLITS],
+    "train": [paths.metrics("train"), paths.HISTORY, paths.PLOTS / "train"],
+    "evaluate": [paths.metrics("evaluate"), paths.PREDICTIONS, paths.PLOTS / "evaluate"],
+    "embed": [paths.metrics("embed"), paths.EMBEDDING, paths.PLOTS / "embed"],
+    "explain": [paths.metrics("explain"), paths.EXPLANATIONS, paths.GRADCAM],
+    "report": [paths.REPORT],
+}
+"""What the run gets of each stage, in the pipeline's order."""
+
+
+@dataclass
+class Live:
+    """The run of a training, as it happens. A server that fails stops only the telling."""
+
+    run_id: str = ""
+
+    def epoch(self, row: dict[str, float], seconds: float) -> None:
+        """Log one epoch's row of the history, and its duration."""
+        if not self.run_id:
+            return
+        with _spared(self):
+            metrics = _epoch(row) + [_metric("seconds_per_epoch", seconds, row["epoch"])]
+            MlflowClient().log_batch(self.run_id, metrics)
+
+    def close(self, status: int, reason: str) -> None:
+        if not self.run_id:
+            return
+        with _spared(self):
+            MlflowClient().set_tag(self.run_id, "twinhead.failure", reason[:4000])
+            MlflowClient().set_terminated(self.run_id, RunStatus.to_string(status))
+
+
+def repository() -> Path:
+    """The real repository's root, also from within DVC's throw-away copies of it."""
+    here = Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / ".dvc").is_dir() and ".dvc/tmp" not in folder.as_posix():
+            return folder
+    return here
+
+
+def store(root: Path | None = None) -> str:
+    """Where runs go: MLFLOW_TRACKING_URI, or an SQLite file at the repository's root."""
+    root = root or repository()
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
+
+
+@contextmanager
+def training(settings: params.Params) -> Iterator[Live]:
+    """Open the run of a training that starts; it ends as finished, failed or killed."""
+    live = Live()
+    with _spared(live):
+        experiment = _connect(settings)
+        inputs = {PARAMS_TAG: _params_digest(settings), DATA_TAG: _data_digest()}
+        # What a killed training of the same inputs has left is taken up, not doubled.
+        left = [run for run in _runs(experiment, inputs) if run.info.status == "RUNNING"]
+        live.run_id = left[0].info.run_id if left else _create(experiment, settings, "RUNNING")
+        print(f"train: MLflow run {live.run_id} in {store()}", flush=True)
+    try:
+        yield live
+    except KeyboardInterrupt:
+        live.close(RunStatus.KILLED, "interrupted")
+        raise
+    except Exception as error:
+        live.close(RunStatus.FAILED, str(error))
+        raise
+
+
+def record(stage: str, settings: params.Params, live: Live | None = None) -> None:
+    """Send what a stage, and each before it, has left to the experiment's run.
+
+    Makes the run where there is none; `live` becomes that run, in place of an earlier one of the
+    same experiment. Nothing is sent twice. An MLflow server that can't be used is said and stops
+    nothing: the files stay, and calling this again sends them.
+    """
+    live = live or Live()
+    with _spared(live):
+        experiment = _connect(settings)
+        digests = _digests(settings)
+        known = [run.info.run_id for run in _runs(experiment, digests)]
+        if live.run_id:
+            for run_id in set(known) - {live.run_id}:
+                MlflowClient().delete_run(run_id)
+        else:
+            live.run_id = known[0] if known else _create(experiment, settings, "FINISHED")
+        MlflowClient().set_tag(live.run_id, MODEL_TAG, digests[MODEL_TAG])
+        for name in list(FILES)[: list(FILES).index(stage) + 1]:
+            _send(live.run_id, name)
+        MlflowClient().set_terminated(live.run_id)
+
+
+def _send(run_id: str, stage: str) -> None:
+    client = MlflowClient()
+    files = [path for path in FILES[stage] if path.exists()]
+    digest = sha256("".join(map(_file_digest, files)).encode()).hexdigest()
+    if not files or client.get_run(run_id).data.tags.get(f"twinhead.{stage}") == digest:
+        return
+    if paths.metrics(stage) in files:
+        measured = json.loads(paths.metrics(stage).read_text(encoding="utf-8"))
+        for metric in _metrics(stage, measured):
+            client.log_metric(run_id, metric.key, metric.value, step=0)
+    if stage == "train":
+        history = pd.read_csv(paths.HISTORY)
+        told = {metric.step for metric in client.get_metric_history(run_id, "loss/train")}
+        for row in history[~history["epoch"].isin(told)].to_dict("records"):
+            client.log_batch(run_id, _epoch(row))
+        _send_model(run_id)
+    for path in files:
+        if path.is_dir():
+            client.log_artifacts(run_id, str(path), f"{stage}/{path.name}")
+        else:
+            client.log_artifact(run_id, str(path), stage)
+    client.set_tag(run_id, f"twinhead.{stage}", digest)
+
+
+def _send_model(run_id: str) -> None:
+    # TensorFlow is needed for the model alone, and after `train` the model has mostly been sent.
+    from twinhead import network, pixels
+
+    model = network.load(paths.MODEL)
+    example = np.array(pixels.load(paths.PIXELS)[:1])
+    answers = {name: np.asarray(values) for name, values in model(example).items()}
+    with mlflow.start_run(run_id=run_id):
+        mlflow.tensorflow.log_model(
+            model,
+            name="model",
+            signature=mlflow.models.infer_signature(example, answers),
+            input_example=example,
+            pip_requirements=[f"{name}=={version(name)}" for name in ("tensorflow", "keras")],
+        )
+
+
+def _create(experiment: str, settings: params.Params, status: str) -> str:
+    client, digest = MlflowClient(), _params_digest(settings)
+    tags = {
+        PARAMS_TAG: digest,
+        DATA_TAG: _data_digest(),
+        "dvc.experiment": os.environ.get("DVC_EXP_NAME", ""),
+        "dvc.baseline": os.environ.get("DVC_EXP_BASELINE_REV", ""),
+    }
+    name = tags["dvc.experiment"] or f"{settings.model.backbone}-{digest[:6]}"
+    run = client.create_run(
+        experiment, run_name=name, tags={key: value for key, value in tags.items() if value}
+    )
+    run_id = run.info.run_id
+    client.log_batch(run_id, params=[Param(k, str(v)) for k, v in _flat(_relevant(settings))])
+    root = settings.data.root
+    images = catalog.read(paths.CATALOG)
+    data = mlflow.data.from_pandas(images, root, name=Path(root).name, digest=_data_digest()[:32])
+    with mlflow.start_run(run_id=run_id):
+        mlflow.log_input(data, context="index")
+    client.update_run(run_id, status=status)
+    return run_id
+
+
+def _connect(settings: params.Params) -> str:
+    """Point MLflow at the store and return the experiment's id; both are made where they are new."""
+    root = repository()
+    mlflow.set_tracking_uri(store(root))
+    name = settings.tracking.experiment
+    # Several workers that make the SQLite store at once would break it.
+    with (root / ".dvc" / "tmp" / "mlflow.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found = MlflowClient().get_experiment_by_name(name)
+        if found:
+            return mlflow.set_experiment(experiment_id=found.experiment_id).experiment_id
+        # Left to itself, MLflow would take the current directory, which may be a throw-away copy.
+        local = None if "MLFLOW_TRACKING_URI" in os.environ else (root / ARTIFACTS).as_uri()
+        made = MlflowClient().create_experiment(name, artifact_location=local)
+        return mlflow.set_experiment(experiment_id=made).experiment_id
+
+
+@contextmanager
+def _spared(live: Live) -> Iterator[None]:
+    """Let a server that fails cost the telling, never the work; it isn't asked again then."""
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        reason = str(error).splitlines()[0][:200]
+        print(f"MLflow at {store()} can't be used: {reason}")
+        print("The work goes on and its results are kept; `make track` sends them later.", flush=True)
+        live.run_id = ""
+
+
+def _runs(experiment: str, digests: dict[str, str]) -> list[mlflow.entities.Run]:
+    """The experiment's runs that have all of these digests, oldest first."""
+    wanted = " and ".join(f"tags.`{name}` = '{value}'" for name, value in digests.items())
+    return MlflowClient().search_runs([experiment], wanted, order_by=["attributes.start_time"])
+
+
+def _digests(settings: params.Params) -> dict[str, str]:
+    return {
+        PARAMS_TAG: _params_digest(settings),
+        DATA_TAG: _data_digest(),
+        MODEL_TAG: _file_digest(paths.MODEL),
+    }
+
+
+def _relevant(settings: params.Params) -> dict:
+    """The params that decide the results."""
+    sections = settings.model_dump(exclude={"tracking"})
+    if Path(settings.data.root) != paths.SAMPLE:
+        del sections["sample"]
+    return sections
+
+
+def _params_digest(settings: params.Params) -> str:
+    return sha256(json.dumps(_relevant(settings), sort_keys=True).encode()).hexdigest()
+
+
+def _data_digest() -> str:
+    return json.loads(paths.metrics("index").read_text(encoding="utf-8"))["digest"]
+
+
+def _file_digest(path: Path) -> str:
+    if path.is_dir():
+        return "".join(f"{file.name} {_file_digest(file)}" for file in sorted(path.iterdir()))
+    return sha256(path.read_bytes()).hexdigest()
+
+
+def _flat(tree: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Nested keys joined by dots, with their values."""
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _metrics(stage: str, measured: dict) -> list[Metric]:
+    """A metrics file's numbers under MLflow's names: `metric/split`, else `stage/metric`.
+
+    The UI draws the names before a slash as one group. What is measured per category or defect
+    type stays in the file, which the run has too.
+    """
+    found = []
+    for key, value in _flat(measured):
+        first, *rest = key.split(".")
+        if "by_" in key or isinstance(value, (bool, str)) or value is None:
+            continue
+        split_first = first in splits.SPLITS and rest
+        name = f"{'_'.join(rest)}/{first}" if split_first else f"{stage}/{'_'.join([first, *rest])}"
+        found.append(_metric(name, value, 0))
+    return found
+
+
+def _epoch(row: dict[str, float]) -> list[Metric]:
+    """A row of the history as metrics `loss/train`, `loss/val` and so on, at the epoch as step."""
+    found = []
+    for column, value in row.items():
+        split, _, name = column.partition("_")
+        if name and not math.isnan(value):
+            found.append(_metric(f"{name}/{split}", value, int(row["epoch"])))
+    return found
+
+
+def _metric(name: str, value: float, step: int) -> Metric:
+    return Metric(name, float(value), time.time_ns() // 1_000_000, step)

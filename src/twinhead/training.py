@@ -1,0 +1,253 @@
+"""Fit the network: early stopping, the best epoch kept, and a killed run taken up where it was."""
+
+import io
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from sklearn.metrics import log_loss, roc_auc_score
+
+from twinhead import network, params, splits
+from twinhead.batches import Batches
+from twinhead.errors import InputError
+
+EpochDone = Callable[[dict[str, float], float], None]
+"""Takes an epoch's row of the history, and the seconds it took."""
+
+
+@dataclass(frozen=True)
+class Result:
+    model: keras.Model
+    """With the weights of the epoch that has the lowest validation loss."""
+    checkpoint: list[np.ndarray]
+    """The weights of the epoch that has the highest validation defect AUROC."""
+    history: pd.DataFrame
+    """A row an epoch: `epoch` from 1, then losses and accuracies of train and val."""
+    best_epoch: int
+    precision: str
+
+    def metrics(self) -> dict:
+        """What `metrics/train.json` holds: the network's size, and the chosen epoch's losses."""
+        chosen = self.history[self.history["epoch"] == self.best_epoch].iloc[0]
+        return {
+            "parameters": self.model.count_params(),
+            "epochs": len(self.history),
+            "best_epoch": self.best_epoch,
+            "precision": self.precision,
+            **{name: float(value) for name, value in chosen.items() if name != "epoch"},
+        }
+
+
+@dataclass
+class Progress:
+    """All that a training remembers between two epochs."""
+
+    history: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int = 0
+    best_loss: float = float("inf")
+    best_weights: list[np.ndarray] = field(default_factory=list)
+    checkpoint_auroc: float = -1.0
+    checkpoint: list[np.ndarray] = field(default_factory=list)
+
+    def take(self, row: dict[str, float], weights: list[np.ndarray]) -> None:
+        self.history.append(row)
+        if row["val_loss"] < self.best_loss:
+            self.best_epoch, self.best_loss = row["epoch"], row["val_loss"]
+            self.best_weights = weights
+        auroc = row.get("val_defect_auroc")
+        if not self.checkpoint or (auroc is not None and auroc > self.checkpoint_auroc):
+            self.checkpoint_auroc = -1.0 if auroc is None else auroc
+            self.checkpoint = weights
+
+
+def train(
+    pixels: np.ndarray,
+    frame: pd.DataFrame,
+    split: pd.Series,
+    model_settings: params.Model,
+    settings: params.Train,
+    state: Path,
+    epoch_done: EpochDone = lambda row, seconds: None,
+) -> Result:
+    """Fit a new network to the train split, judging each epoch on val.
+
+    Args:
+        pixels: (images, size, size, 3), uint8; row i is catalog row i.
+        frame: the catalog. split: each row's split.
+        state: folder for what a killed training needs to go on; removed at the end.
+
+    The same arguments give the same weights on one machine, whether or not the training was killed
+    and started again in between. Raises InputError where a head has nothing to learn from, and
+    where the loss stops being a number.
+    """
+    targets = _targets(frame, split, model_settings)
+    rows = {name: np.flatnonzero(split == name) for name in (splits.TRAIN, splits.VAL)}
+    tf.config.experimental.enable_op_determinism()
+    keras.config.set_dtype_policy(settings.precision)
+    categories = frame["category"].nunique()
+    model = network.build(model_settings, pixels.shape[1], categories, settings.seed)
+    keras.config.set_dtype_policy("float32")
+    _compile(model, settings, model_settings)
+    fingerprint = _fingerprint(frame, split, pixels, model_settings, settings)
+    progress = _resume(model, state, fingerprint)
+    validation = Batches(pixels, rows[splits.VAL], targets)
+    for epoch in range(len(progress.history) + 1, settings.epochs + 1):
+        if epoch - 1 - progress.best_epoch >= settings.patience:
+            break
+        started = time.monotonic()
+        # Dropout, too, is a function of the seed and the epoch, not of what ran before.
+        _seed_dropout(model, settings.seed, epoch)
+        batches = Batches(pixels, rows[splits.TRAIN], targets, settings.batch_size, settings, epoch)
+        fitted = model.fit(
+            batches, initial_epoch=epoch - 1, epochs=epoch, shuffle=False, verbose=0
+        ).history
+        row = {"epoch": epoch} | _named(fitted, settings.loss_weights, model_settings.tasks)
+        row |= _validate(model, validation, targets, rows[splits.VAL], settings.loss_weights)
+        if not np.isfinite([row["train_loss"], row["val_loss"]]).all():
+            raise InputError(
+                f"train: the loss is no longer a number in epoch {epoch}; try a lower"
+                f" train.learning_rate than {settings.learning_rate:g}"
+            )
+        progress.take(row, model.get_weights())
+        _keep(model, state, fingerprint, progress)
+        epoch_done(row, time.monotonic() - started)
+    model.set_weights(progress.best_weights)
+    history = pd.DataFrame(progress.history)
+    shutil.rmtree(state, ignore_errors=True)
+    return Result(model, progress.checkpoint, history, progress.best_epoch, settings.precision)
+
+
+def _targets(
+    frame: pd.DataFrame, split: pd.Series, settings: params.Model
+) -> dict[str, np.ndarray]:
+    targets = {}
+    if "category" in settings.tasks:
+        targets["category"] = frame["category"].astype("category").cat.codes.to_numpy(np.int32)
+    if "defect" in settings.tasks:
+        targets["defect"] = frame["defective"].to_numpy(np.float32)
+        if frame["defective"][split == splits.TRAIN].nunique() < 2:
+            kind = "defective" if not frame["defective"][split == splits.TRAIN].any() else "good"
+            raise InputError(
+                f"train: the train split holds no {kind} image, so the defect head can't learn;"
+                " use split.protocol random, or model.tasks [category] with explain.head category"
+            )
+    return targets
+
+
+def _compile(model: keras.Model, settings: params.Train, model_settings: params.Model) -> None:
+    losses = {"category": "sparse_categorical_crossentropy", "defect": "binary_crossentropy"}
+    tasks = model_settings.tasks
+    model.compile(
+        optimizer=keras.optimizers.Adam(settings.learning_rate),
+        loss={task: losses[task] for task in tasks},
+        loss_weights={task: getattr(settings.loss_weights, task) for task in tasks},
+        metrics={task: ["accuracy"] for task in tasks},
+    )
+    model.optimizer.build(model.trainable_variables)
+
+
+def _named(
+    fitted: dict[str, list[float]], weights: params.LossWeights, tasks: list[str]
+) -> dict[str, float]:
+    """One epoch's history under our names; with a single head Keras leaves the head's name out."""
+    values = {name: value[0] for name, value in fitted.items()}
+    if len(tasks) == 1:
+        values[f"{tasks[0]}_accuracy"] = values.pop("accuracy")
+        values[f"{tasks[0]}_loss"] = values["loss"] / getattr(weights, tasks[0])
+    return {f"train_{name}": values[name] for name in sorted(values)}
+
+
+def _validate(
+    model: keras.Model,
+    batches: Batches,
+    targets: dict[str, np.ndarray],
+    rows: np.ndarray,
+    weights: params.LossWeights,
+) -> dict[str, float]:
+    """Judge val in one pass: the losses and accuracies that Keras gives for train, and the AUROC."""
+    predicted = model.predict(batches, verbose=0)
+    result = {"val_loss": 0.0}
+    for task, values in targets.items():
+        truth, scores = values[rows], predicted[task].astype(np.float64)
+        if task == "category":
+            loss = log_loss(truth, scores, labels=range(scores.shape[1]))
+            hits = scores.argmax(axis=1) == truth
+        else:
+            loss = log_loss(truth, scores[:, 0], labels=[0, 1])
+            hits = (scores[:, 0] > 0.5) == truth
+            if len(set(truth)) == 2:
+                result["val_defect_auroc"] = float(roc_auc_score(truth, scores[:, 0]))
+        result[f"val_{task}_loss"], result[f"val_{task}_accuracy"] = float(loss), float(hits.mean())
+        result["val_loss"] += getattr(weights, task) * float(loss)
+    return result
+
+
+def _seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Dropout) and layer.rate:
+            layer.seed_generator.state.assign(
+                np.random.default_rng((seed, epoch, layer.seed)).integers(0, 2**31, 2)
+            )
+
+
+def _fingerprint(
+    frame: pd.DataFrame,
+    split: pd.Series,
+    pixels: np.ndarray,
+    model_settings: params.Model,
+    settings: params.Train,
+) -> str:
+    """Name everything that decides the outcome: data, params and this package's code."""
+    seen = sha256(frame.to_csv().encode() + split.to_csv().encode())
+    seen.update(str((pixels.shape, model_settings, settings)).encode())
+    for source in sorted(Path(__file__).parent.rglob("*.py")):
+        seen.update(source.read_bytes())
+    return seen.hexdigest()
+
+
+def _keep(model: keras.Model, state: Path, fingerprint: str, progress: Progress) -> None:
+    facts = {name: value for name, value in vars(progress).items() if name not in _ARRAYS}
+    arrays = {
+        "weights": model.get_weights(),
+        "optimizer": [np.asarray(variable) for variable in model.optimizer.variables],
+        **{name: getattr(progress, name) for name in _ARRAYS},
+    }
+    packed = io.BytesIO()
+    np.savez(
+        packed,
+        facts=np.array(json.dumps(facts | {"fingerprint": fingerprint})),
+        **{f"{name}_{i}": value for name, values in arrays.items() for i, value in enumerate(values)},
+    )
+    state.mkdir(parents=True, exist_ok=True)
+    written = state / "state.partial"
+    written.write_bytes(packed.getvalue())
+    written.replace(state / "state.npz")
+
+
+def _resume(model: keras.Model, state: Path, fingerprint: str) -> Progress:
+    try:
+        kept = np.load(state / "state.npz", allow_pickle=False)
+        facts = json.loads(str(kept["facts"]))
+    except (OSError, ValueError, KeyError):
+        return Progress()
+    if facts.pop("fingerprint") != fingerprint:
+        return Progress()
+
+    def arrays(name: str) -> list[np.ndarray]:
+        return [kept[f"{name}_{i}"] for i in range(sum(key.startswith(f"{name}_") for key in kept))]
+
+    model.set_weights(arrays("weights"))
+    for variable, value in zip(model.optimizer.variables, arrays("optimizer"), strict=True):
+        variable.assign(value)
+    return Progress(**facts, **{name: arrays(name) for name in _ARRAYS})
+
+
+_ARRAYS = ("best_weights", "checkpoint")

@@ -1,0 +1,25 @@
+"""Map the images by the network's features, and measure what the features know."""
+
+from twinhead import catalog, embedding, params, paths, pixels, splits, stage
+from twinhead.plots import embedding as figures
+
+
+def embed() -> None:
+    settings = params.load()
+    from twinhead import inference, network, tracking
+
+    frame, split = catalog.read(paths.CATALOG), splits.read(paths.SPLITS)
+    model, images = network.load(paths.MODEL), pixels.load(paths.PIXELS)
+    features = inference.features(model, images, settings.embed.layer)
+    points = embedding.place(features, settings.embed)
+    table = frame[["path", "category", "defect_type", "defective"]].assign(
+        split=split, x=points[:, 0], y=points[:, 1]
+    )
+    table.to_csv(paths.EMBEDDING, index=False, lineterminator="\n")
+    stage.write_json(embedding.measure(features, points, frame, split), paths.metrics("embed"))
+    figures.draw(table, stage.fresh(paths.PLOTS / "embed"))
+    tracking.record("embed", settings)
+
+
+if __name__ == "__main__":
+    stage.run(embed)

@@ -1,0 +1,24 @@
+"""Judge the model on train, val and test; val chooses the defect threshold."""
+
+from twinhead import catalog, evaluation, params, paths, pixels, splits, stage
+from twinhead.plots import evaluation as figures
+
+
+def evaluate() -> None:
+    settings = params.load()
+    from twinhead import inference, network, tracking
+
+    frame, split = catalog.read(paths.CATALOG), splits.read(paths.SPLITS)
+    names = catalog.labels(frame)["categories"]
+    model, images = network.load(paths.MODEL), pixels.load(paths.PIXELS)
+    predictions = inference.predict(model, images, frame, split, names)
+    metrics = evaluation.judge(predictions, settings.evaluate.bootstrap)
+    predictions = evaluation.decide(predictions, metrics)
+    predictions.to_csv(paths.PREDICTIONS, index=False, lineterminator="\n")
+    stage.write_json(metrics, paths.metrics("evaluate"))
+    figures.draw(predictions, metrics, names, stage.fresh(paths.PLOTS / "evaluate"))
+    tracking.record("evaluate", settings)
+
+
+if __name__ == "__main__":
+    stage.run(evaluate)

@@ -1,0 +1,23 @@
+"""Check and decode every image of data.root once; leave the catalog, the pixels and the masks."""
+
+from twinhead import catalog, params, paths, pixels, stage
+
+
+def index() -> None:
+    settings = params.load().data
+    found = catalog.scan(settings.root)
+    frame = pixels.build(
+        found,
+        settings.root,
+        settings.image_size,
+        paths.PIXELS,
+        paths.MASKS,
+        progress=stage.progress("index"),
+    )
+    catalog.write(frame, paths.CATALOG)
+    stage.write_json(catalog.labels(frame), paths.LABELS)
+    stage.write_json(catalog.counts(frame), paths.metrics("index"))
+
+
+if __name__ == "__main__":
+    stage.run(index)

@@ -1,0 +1,17 @@
+"""Render the embedded data set: fifteen categories named as in MVTec AD."""
+
+from twinhead import params, paths, stage
+from twinhead.errors import InputError
+from twinhead.sample import render
+
+
+def sample() -> None:
+    settings = params.load().sample
+    try:
+        render(paths.SAMPLE, **settings.model_dump(), progress=stage.progress("sample"))
+    except ValueError as error:
+        raise InputError(f"sample: {error}") from None
+
+
+if __name__ == "__main__":
+    stage.run(sample)

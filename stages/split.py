@@ -1,0 +1,15 @@
+"""Say of each image whether it trains the network, tunes it or judges it."""
+
+from twinhead import catalog, params, paths, splits, stage
+
+
+def split() -> None:
+    settings = params.load().split
+    frame = catalog.read(paths.CATALOG)
+    assigned = splits.assign(frame, settings)
+    splits.write(frame, assigned, paths.SPLITS)
+    stage.write_json(splits.counts(frame, assigned), paths.metrics("split"))
+
+
+if __name__ == "__main__":
+    stage.run(split)
