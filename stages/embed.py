@@ -6,7 +6,8 @@ from twinhead.plots import embedding as figures
 
 def embed() -> None:
     settings = params.load()
-    from twinhead import inference, network, tracking
+    with stage.loading():
+        from twinhead import inference, network, tracking
 
     frame, split = catalog.read(paths.CATALOG), splits.read(paths.SPLITS)
     model, images = network.load(paths.MODEL), pixels.load(paths.PIXELS)

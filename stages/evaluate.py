@@ -6,7 +6,8 @@ from twinhead.plots import evaluation as figures
 
 def evaluate() -> None:
     settings = params.load()
-    from twinhead import inference, network, tracking
+    with stage.loading():
+        from twinhead import inference, network, tracking
 
     frame, split = catalog.read(paths.CATALOG), splits.read(paths.SPLITS)
     names = catalog.labels(frame)["categories"]

@@ -11,7 +11,8 @@ from twinhead.plots import overlay
 
 def explain() -> None:
     settings = params.load()
-    from twinhead import gradcam, network, tracking
+    with stage.loading():
+        from twinhead import gradcam, network, tracking
 
     frame = catalog.read(paths.CATALOG)
     predictions = pd.read_csv(paths.PREDICTIONS, keep_default_na=False)

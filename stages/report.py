@@ -8,7 +8,8 @@ from twinhead import report as pages
 
 def report() -> None:
     settings = params.load()
-    from twinhead import tracking
+    with stage.loading():
+        from twinhead import tracking
 
     parts = {
         name: json.loads(paths.metrics(name).read_text(encoding="utf-8"))

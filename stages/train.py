@@ -6,7 +6,8 @@ from twinhead.plots import training as curves
 
 def train() -> None:
     settings = params.load()
-    from twinhead import network, tracking, training
+    with stage.loading():
+        from twinhead import network, tracking, training
 
     frame, split = catalog.read(paths.CATALOG), splits.read(paths.SPLITS)
     with tracking.training(settings) as live:

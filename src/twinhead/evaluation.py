@@ -38,36 +38,37 @@ def auroc(
 
     The area is the share of (defective, good) pairs that the scores put in the right order, ties
     counting half (Hanley and McNeil 1982, doi:10.1148/radiology.143.1.7063747). The intervals are
-    percentiles of a bootstrap that redraws the defective and the good images of each group
-    separately. Groups that lack one of the two don't count in the mean; without any, values are None.
+    percentiles of a bootstrap that redraws defective and good images separately: all together for
+    the pooled area, within each group for the mean. Groups that lack one of the two kinds don't
+    count in the mean; what is not defined is None.
 
     Args:
-        defective, scores, groups: (n,) each; resamples: how many bootstrap draws.
+        defective, scores, groups: (n,) each; resamples: how many bootstrap draws, or 0 for none.
     """
     defective, scores = np.asarray(defective, bool), np.asarray(scores, float)
     rng = np.random.default_rng(seed)
-    # Row 0 is the sample itself; the others count how often each image was drawn.
-    drawn = np.ones((resamples + 1, len(scores)))
-    for group in np.unique(groups):
-        for kind in (True, False):
-            rows = np.flatnonzero((groups == group) & (defective == kind))
-            if len(rows):
-                share = np.full(len(rows), 1 / len(rows))
-                drawn[1:, rows] = rng.multinomial(len(rows), share, resamples)
-
-    def area(rows: np.ndarray) -> np.ndarray | None:
-        bad, good = rows[defective[rows]], rows[~defective[rows]]
-        if not len(bad) or not len(good):
-            return None
-        above = scores[bad][:, None] > scores[good]
-        ordered = above + 0.5 * (scores[bad][:, None] == scores[good])
-        return ((drawn[:, bad] @ ordered) * drawn[:, good]).sum(axis=1) / (len(bad) * len(good))
-
-    pooled = area(np.arange(len(scores)))
-    areas = [area(np.flatnonzero(groups == group)) for group in np.unique(groups)]
+    pooled = _areas(defective, scores, resamples, rng)
+    members = [groups == group for group in np.unique(groups)]
+    areas = [_areas(defective[rows], scores[rows], resamples, rng) for rows in members]
     known = [values for values in areas if values is not None]
     mean = np.mean(known, axis=0) if known else None
     return _interval("auroc", pooled) | _interval("auroc_category_mean", mean)
+
+
+def _areas(
+    defective: np.ndarray, scores: np.ndarray, resamples: int, rng: np.random.Generator
+) -> np.ndarray | None:
+    """The area of the sample itself, and then of each resample: (1 + resamples,)."""
+    bad, good = scores[defective], scores[~defective]
+    if not len(bad) or not len(good):
+        return None
+    ordered = (bad[:, None] > good) + 0.5 * (bad[:, None] == good)
+    # How often each image was drawn; in the sample itself once.
+    times_bad, times_good = (
+        np.vstack([np.ones(n), rng.multinomial(n, np.full(n, 1 / n), resamples)])
+        for n in (len(bad), len(good))
+    )
+    return ((times_bad @ ordered) * times_good).sum(axis=1) / (len(bad) * len(good))
 
 
 def judge(predictions: pd.DataFrame, resamples: int) -> dict:

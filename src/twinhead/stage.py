@@ -4,8 +4,10 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from twinhead.errors import InputError
@@ -25,6 +27,28 @@ def run(function: Callable[[], None]) -> None:
         print(f"{name}: interrupted", file=sys.stderr)
         sys.exit(130)
     print(f"{name}: done in {time.monotonic() - started:.1f} s")
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Import TensorFlow in here: after the params are checked, and without its greetings.
+
+    It writes them straight to the file behind stderr, before any setting of its own can stop it;
+    they are shown if the import fails.
+    """
+    with tempfile.TemporaryFile() as said:
+        sys.stderr.flush()
+        stderr = os.dup(2)
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            said.seek(0)
+            os.write(stderr, said.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 def progress(name: str) -> Callable[[int, int], None]:

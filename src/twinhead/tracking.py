@@ -10,7 +10,9 @@ import json
 import logging
 import math
 import os
+import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +36,8 @@ from twinhead import catalog, params, paths, splits  # noqa: E402
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 
+SERVER = os.environ.get("MLFLOW_TRACKING_URI")
+"""The user's own server or store. Read now: MLflow overwrites the variable."""
 ARTIFACTS = "mlartifacts"
 PARAMS_TAG, DATA_TAG, MODEL_TAG = "twinhead.params", "twinhead.data", "twinhead.model"
 FILES = {
@@ -82,7 +86,7 @@ def repository() -> Path:
 def store(root: Path | None = None) -> str:
     """Where runs go: MLFLOW_TRACKING_URI, or an SQLite file at the repository's root."""
     root = root or repository()
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
+    return SERVER or f"sqlite:///{root / 'mlflow.db'}"
 
 
 @contextmanager
@@ -147,7 +151,8 @@ def _send(run_id: str, stage: str) -> None:
         _send_model(run_id)
     for path in files:
         if path.is_dir():
-            client.log_artifacts(run_id, str(path), f"{stage}/{path.name}")
+            folder = "plots" if path.parent == paths.PLOTS else path.name
+            client.log_artifacts(run_id, str(path), f"{stage}/{folder}")
         else:
             client.log_artifact(run_id, str(path), stage)
     client.set_tag(run_id, f"twinhead.{stage}", digest)
@@ -155,11 +160,14 @@ def _send(run_id: str, stage: str) -> None:
 
 def _send_model(run_id: str) -> None:
     # TensorFlow is needed for the model alone, and after `train` the model has mostly been sent.
+    import keras
+
     from twinhead import network, pixels
 
     model = network.load(paths.MODEL)
     example = np.array(pixels.load(paths.PIXELS)[:1])
     answers = {name: np.asarray(values) for name, values in model(example).items()}
+    keras.utils.disable_interactive_logging()  # MLflow tries the example out
     with mlflow.start_run(run_id=run_id):
         mlflow.tensorflow.log_model(
             model,
@@ -186,9 +194,11 @@ def _create(experiment: str, settings: params.Params, status: str) -> str:
     client.log_batch(run_id, params=[Param(k, str(v)) for k, v in _flat(_relevant(settings))])
     root = settings.data.root
     images = catalog.read(paths.CATALOG)
-    data = mlflow.data.from_pandas(images, root, name=Path(root).name, digest=_data_digest()[:32])
-    with mlflow.start_run(run_id=run_id):
-        mlflow.log_input(data, context="index")
+    with mlflow.start_run(run_id=run_id), warnings.catch_warnings():
+        # It wonders which of two equal ways a path can be read, and whether sizes may be missing.
+        warnings.simplefilter("ignore", UserWarning)
+        name, digest = Path(root).name, _data_digest()[:32]
+        mlflow.log_input(mlflow.data.from_pandas(images, root, name=name, digest=digest), "index")
     client.update_run(run_id, status=status)
     return run_id
 
@@ -205,7 +215,7 @@ def _connect(settings: params.Params) -> str:
         if found:
             return mlflow.set_experiment(experiment_id=found.experiment_id).experiment_id
         # Left to itself, MLflow would take the current directory, which may be a throw-away copy.
-        local = None if "MLFLOW_TRACKING_URI" in os.environ else (root / ARTIFACTS).as_uri()
+        local = None if SERVER else (root / ARTIFACTS).as_uri()
         made = MlflowClient().create_experiment(name, artifact_location=local)
         return mlflow.set_experiment(experiment_id=made).experiment_id
 
@@ -268,19 +278,22 @@ def _flat(tree: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
 
 
 def _metrics(stage: str, measured: dict) -> list[Metric]:
-    """A metrics file's numbers under MLflow's names: `metric/split`, else `stage/metric`.
+    """A metrics file's numbers under MLflow's names: `test/defect_auroc`, `embed/trustworthiness`.
 
-    The UI draws the names before a slash as one group. What is measured per category or defect
-    type stays in the file, which the run has too.
+    What comes before the slash is a group in the UI. Numbers per category or defect type stay in the
+    file, which the run has too, and the chosen epoch's losses in the curves.
     """
     found = []
     for key, value in _flat(measured):
-        first, *rest = key.split(".")
         if "by_" in key or isinstance(value, (bool, str)) or value is None:
             continue
-        split_first = first in splits.SPLITS and rest
-        name = f"{'_'.join(rest)}/{first}" if split_first else f"{stage}/{'_'.join([first, *rest])}"
-        found.append(_metric(name, value, 0))
+        if stage == "train" and key.startswith(splits.SPLITS):
+            continue
+        # The group `train` is the train split's, beside `val` and `test`.
+        group, name = "training" if stage == "train" else stage, key
+        if stage == "evaluate" and key.startswith(splits.SPLITS):
+            group, _, name = key.partition(".")
+        found.append(_metric(f"{group}/{name.replace('.', '_')}", value, 0))
     return found
 
 
@@ -296,3 +309,18 @@ def _epoch(row: dict[str, float]) -> list[Metric]:
 
 def _metric(name: str, value: float, step: int) -> Metric:
     return Metric(name, float(value), time.time_ns() // 1_000_000, step)
+
+
+def main() -> None:
+    """`ui` opens the MLflow UI on the store; `send` completes the run of this workspace."""
+    settings = params.load()
+    if paths.MODEL.exists():
+        record("report", settings)
+    if sys.argv[1:] == ["ui"]:
+        where = store()
+        artifacts = ["--default-artifact-root", (repository() / ARTIFACTS).as_uri()]
+        os.execvp("mlflow", ["mlflow", "ui", "--backend-store-uri", where, *artifacts])
+
+
+if __name__ == "__main__":
+    main()

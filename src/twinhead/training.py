@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.metrics import roc_auc_score
 
 from twinhead import network, params, splits
 from twinhead.batches import Batches
@@ -178,13 +178,14 @@ def _validate(
     for task, values in targets.items():
         truth, scores = values[rows], predicted[task].astype(np.float64)
         if task == "category":
-            loss = log_loss(truth, scores, labels=range(scores.shape[1]))
+            likelihood = scores[np.arange(len(truth)), truth]
             hits = scores.argmax(axis=1) == truth
         else:
-            loss = log_loss(truth, scores[:, 0], labels=[0, 1])
+            likelihood = np.where(truth == 1, scores[:, 0], 1 - scores[:, 0])
             hits = (scores[:, 0] > 0.5) == truth
             if len(set(truth)) == 2:
                 result["val_defect_auroc"] = float(roc_auc_score(truth, scores[:, 0]))
+        loss = -np.log(np.clip(likelihood, 1e-7, 1)).mean()
         result[f"val_{task}_loss"], result[f"val_{task}_accuracy"] = float(loss), float(hits.mean())
         result["val_loss"] += getattr(weights, task) * float(loss)
     return result
