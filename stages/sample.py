@@ -9,8 +9,8 @@ def sample() -> None:
     settings = params.load().sample
     try:
         render(paths.SAMPLE, **settings.model_dump(), progress=stage.progress("sample"))
-    except ValueError as error:
-        raise InputError(f"sample: {error}") from None
+    except (ValueError, FileExistsError) as error:
+        raise InputError(str(error)) from None
 
 
 if __name__ == "__main__":
