@@ -7,17 +7,18 @@ from twinhead.plots import embedding as figures
 def embed() -> None:
     settings = params.load()
     with stage.loading():
-        from twinhead import inference, network, tracking
+        from twinhead import features, inference, network, tracking
 
     frame, split = catalog.read(paths.CATALOG), splits.read(paths.SPLITS)
-    model, images = network.load(paths.MODEL), pixels.load(paths.PIXELS)
-    features = inference.features(model, images, settings.embed.layer)
-    points = embedding.place(features, settings.embed)
+    model = network.load(paths.MODEL)
+    inputs = features.inputs(paths.FEATURES, pixels.load(paths.PIXELS))
+    values = inference.features(model, inputs, settings.embed.layer)
+    points = embedding.place(values, settings.embed)
     table = frame[["path", "category", "defect_type", "defective"]].assign(
         split=split, x=points[:, 0], y=points[:, 1]
     )
     table.to_csv(paths.EMBEDDING, index=False, lineterminator="\n")
-    stage.write_json(embedding.measure(features, points, frame, split), paths.metrics("embed"))
+    stage.write_json(embedding.measure(values, points, frame, split), paths.metrics("embed"))
     figures.draw(table, stage.fresh(paths.PLOTS / "embed"))
     tracking.record("embed", settings)
 

@@ -7,12 +7,13 @@ from twinhead.plots import evaluation as figures
 def evaluate() -> None:
     settings = params.load()
     with stage.loading():
-        from twinhead import inference, network, tracking
+        from twinhead import features, inference, network, tracking
 
     frame, split = catalog.read(paths.CATALOG), splits.read(paths.SPLITS)
     names = catalog.labels(frame)["categories"]
-    model, images = network.load(paths.MODEL), pixels.load(paths.PIXELS)
-    predictions = inference.predict(model, images, frame, split, names)
+    model = network.load(paths.MODEL)
+    inputs = features.inputs(paths.FEATURES, pixels.load(paths.PIXELS))
+    predictions = inference.predict(model, inputs, frame, split, names)
     metrics = evaluation.judge(predictions, settings.evaluate.bootstrap)
     predictions = evaluation.decide(predictions, metrics)
     predictions.to_csv(paths.PREDICTIONS, index=False, lineterminator="\n")

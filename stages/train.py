@@ -7,12 +7,14 @@ from twinhead.plots import training as curves
 def train() -> None:
     settings = params.load()
     with stage.loading():
-        from twinhead import network, tracking, training
+        from twinhead import features, network, tracking, training
 
     frame, split = catalog.read(paths.CATALOG), splits.read(paths.SPLITS)
+    images = pixels.load(paths.PIXELS)
     with tracking.training(settings) as live:
         result = training.train(
-            pixels.load(paths.PIXELS),
+            features.inputs(paths.FEATURES, images),
+            images.shape[1],
             frame,
             split,
             settings.model,
@@ -20,14 +22,13 @@ def train() -> None:
             state=paths.TRAINING_STATE,
             epoch_done=stage.epochs(settings.train.epochs, live.epoch),
         )
-        network.save(result.model, paths.MODEL)
+        network.save(result.best(), paths.MODEL)
+        network.save(result.checkpoint(), paths.CHECKPOINT)
         result.history.to_csv(paths.HISTORY, index=False, lineterminator="\n")
         stage.write_json(result.metrics(), paths.metrics("train"))
         curves.learning_curves(
-            result.history, result.best_epoch, paths.PLOTS / "train" / "learning_curves.png"
+            result.history, result.progress.best_epoch, paths.PLOTS / "train/learning_curves.png"
         )
-        result.model.set_weights(result.checkpoint)
-        network.save(result.model, paths.CHECKPOINT)
     tracking.record("train", settings, live)
 
 

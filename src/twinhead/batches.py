@@ -13,20 +13,22 @@ PREDICT_SIZE = 64
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches of (images, targets) for the given rows, each image read from the memory map once.
+    """Batches of (inputs, targets) for the given rows, each read from the memory map once.
 
     Without settings the rows come in their order and unchanged: what validation needs. With
-    settings they come shuffled and augmented by (settings.seed, epoch, row).
+    settings they come shuffled by (settings.seed, epoch), images augmented by (seed, epoch, row),
+    stored features in all of their views.
 
     Args:
-        pixels: (images, size, size, 3), uint8, usually memory-mapped.
+        inputs: the images, (images, size, size, 3), uint8, or their stored features, (images,
+            views, features), float32; usually memory-mapped.
         rows: (n,), the catalog rows to give.
-        targets: by task, (images,), indexed by catalog row like pixels.
+        targets: by task, (images,), indexed by catalog row like inputs.
     """
 
     def __init__(
         self,
-        pixels: np.ndarray,
+        inputs: np.ndarray,
         rows: np.ndarray,
         targets: dict[str, np.ndarray],
         batch_size: int = PREDICT_SIZE,
@@ -34,20 +36,23 @@ class Batches(keras.utils.PyDataset):
         epoch: int = 0,
     ) -> None:
         super().__init__(workers=1, max_queue_size=4)
-        self.pixels, self.targets, self.batch_size = pixels, targets, batch_size
+        self.inputs, self.targets, self.batch_size = inputs, targets, batch_size
         self.settings, self.epoch = settings, epoch
-        self.rows = np.asarray(rows)
+        views = inputs.shape[1] if settings and inputs.ndim == 3 else 1
+        self.items = np.array([(row, view) for row in rows for view in range(views)])
         if settings:
-            self.rows = np.random.default_rng((settings.seed, epoch)).permutation(self.rows)
+            self.items = np.random.default_rng((settings.seed, epoch)).permutation(self.items)
 
     def __len__(self) -> int:
-        return math.ceil(len(self.rows) / self.batch_size)
+        return math.ceil(len(self.items) / self.batch_size)
 
     def __getitem__(self, batch: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        rows = self.rows[batch * self.batch_size : (batch + 1) * self.batch_size]
-        if self.settings:
+        rows, views = self.items[batch * self.batch_size : (batch + 1) * self.batch_size].T
+        if self.inputs.ndim == 3:
+            given = self.inputs[rows, views]
+        elif self.settings:
             change, seed = self.settings.augmentation, self.settings.seed
-            images = np.stack([augment(self.pixels[r], r, self.epoch, seed, change) for r in rows])
+            given = np.stack([augment(self.inputs[r], r, self.epoch, seed, change) for r in rows])
         else:
-            images = self.pixels[rows].astype(np.float32)
-        return images, {task: values[rows] for task, values in self.targets.items()}
+            given = self.inputs[rows].astype(np.float32)
+        return given, {task: values[rows] for task, values in self.targets.items()}

@@ -91,8 +91,11 @@ def _scan_category(root: Path, category: Path) -> list[dict]:
             found = _images(kind)
             if not found:
                 raise InputError(f"{kind}: no images in it; expected {', '.join(images.FORMATS)}")
+            truth = category / "ground_truth" / kind.name
+            masks = _images(truth) if kind.name != GOOD and truth.is_dir() else []
+            by_stem = {mask.stem: mask for mask in masks}
             for file in found:
-                mask = _mask(category / "ground_truth" / kind.name, file.stem)
+                mask = by_stem.get(f"{file.stem}_mask") or by_stem.get(file.stem)
                 rows.append({
                     "path": file.relative_to(root).as_posix(),
                     "category": category.name,
@@ -107,20 +110,21 @@ def _scan_category(root: Path, category: Path) -> list[dict]:
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return [path for path in _visible(folder) if path.is_dir()]
 
 
 def _images(folder: Path) -> list[Path]:
-    return sorted(
-        p
-        for p in folder.iterdir()
-        if p.suffix.lower() in images.FORMATS and p.is_file() and not p.name.startswith(".")
-    )
+    """A link that leads nowhere counts too: decoding it says so."""
+    named = [path for path in _visible(folder) if path.suffix.lower() in images.FORMATS]
+    return [path for path in named if path.is_file() or path.is_symlink()]
 
 
-def _mask(folder: Path, stem: str) -> Path | None:
-    for ending in images.FORMATS:
-        for name in (f"{stem}_mask{ending}", f"{stem}{ending}"):
-            if (folder / name).is_file():
-                return folder / name
-    return None
+def _visible(folder: Path) -> list[Path]:
+    try:
+        found = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise InputError(f"{folder}: can't be read ({error.strerror})") from None
+    for path in found:
+        if path.name.encode(errors="ignore").decode() != path.name:
+            raise InputError(f"{ascii(str(path))}: the name is not UTF-8; rename it")
+    return found

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from twinhead import network
+from twinhead import heads, network
 from twinhead.batches import PREDICT_SIZE
 
 
@@ -26,7 +26,7 @@ def heat_maps(
         layer: name of the convolution; the network's last one by default.
     """
     target = model.get_layer(layer or network.last_convolution(model)).output
-    logits = network.DEFECT_LOGIT if head == "defect" else network.CATEGORY_LOGITS
+    logits = heads.DEFECT_LOGIT if head == "defect" else heads.CATEGORY_LOGITS
     part = keras.Model(model.inputs, [target, model.get_layer(logits).output])
 
     @tf.function(reduce_retracing=True)

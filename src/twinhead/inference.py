@@ -4,23 +4,25 @@ import keras
 import numpy as np
 import pandas as pd
 
+from twinhead import network
 from twinhead.batches import Batches
 from twinhead.errors import InputError
 
 
 def predict(
     model: keras.Model,
-    pixels: np.ndarray,
+    inputs: np.ndarray,
     frame: pd.DataFrame,
     split: pd.Series,
     categories: list[str],
 ) -> pd.DataFrame:
-    """Answer for every catalog row, in one pass.
+    """Answer for every catalog row, in one pass, from its pixels or its stored features.
 
     Returns path, split, category, defect_type and defective of the catalog and, for the heads that
     the model has, `category_predicted` and its `category_probability`, and `defect_probability`.
     """
-    answers = model.predict(Batches(pixels, np.arange(len(frame)), {}), verbose=0)
+    part = network.part_for(model, inputs)
+    answers = part.predict(Batches(inputs, np.arange(len(frame)), {}), verbose=0)
     table = frame[["path"]].assign(split=split)
     table[["category", "defect_type", "defective"]] = frame[["category", "defect_type", "defective"]]
     if "category" in answers:
@@ -32,14 +34,15 @@ def predict(
     return table
 
 
-def features(model: keras.Model, pixels: np.ndarray, layer: str) -> np.ndarray:
+def features(model: keras.Model, inputs: np.ndarray, layer: str) -> np.ndarray:
     """What a layer gives for every image: (images, values), float32; maps are averaged over space.
 
-    Raises InputError if the network has no layer of that name.
+    Raises InputError if the network has no layer of that name after these inputs.
     """
-    names = [known.name for known in model.layers]
+    whole = network.part_for(model, inputs)
+    names = [known.name for known in whole.layers if not isinstance(known, keras.layers.InputLayer)]
     if layer not in names:
-        raise InputError(f"embed.layer is {layer!r}; the network has {', '.join(names[1:])}")
-    part = keras.Model(model.inputs, model.get_layer(layer).output)
-    values = part.predict(Batches(pixels, np.arange(len(pixels)), {}), verbose=0)
+        raise InputError(f"embed.layer is {layer!r}; the network has {', '.join(names)}")
+    part = keras.Model(whole.inputs, model.get_layer(layer).output)
+    values = part.predict(Batches(inputs, np.arange(len(inputs)), {}), verbose=0)
     return values.mean(axis=tuple(range(1, values.ndim - 1))).astype(np.float32)

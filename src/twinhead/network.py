@@ -6,39 +6,82 @@ import zipfile
 from pathlib import Path
 
 import keras
+import numpy as np
 from keras import layers
 
-from twinhead import params
-from twinhead.backbones import cnn
+from twinhead import heads, params
+from twinhead.backbones import cnn, efficientnet_lite0
 
-SHARED = "shared"
-DEFECT_LOGIT = "defect_logit"
-CATEGORY_LOGITS = "category_logits"
+STAGES = ("stage4", "stage5", "stage6", "stage7")
+"""The pretrained maps that the heads read; docs/choosing.md compares them."""
 
 
-def build(settings: params.Model, image_size: int, categories: int, seed: int) -> keras.Model:
-    """Build the network with fresh weights drawn from `seed`.
+def build(
+    settings: params.Model, image_size: int, categories: int, seed: int, precision: str = "float32"
+) -> keras.Model:
+    """Build the network, with weights drawn from `seed` where they aren't pretrained.
 
     It takes images (batch, image_size, image_size, 3), RGB, uint8 or float on the scale of 0 to 255.
     It gives a dict with the keys of settings.tasks: `category`, (batch, categories), probabilities;
-    `defect`, (batch, 1), the probability of a defect. All are float32.
+    `defect`, (batch, 1), the probability of a defect. All are float32, whatever the precision.
+    Raises InputError where pretrained weights are missing.
     """
     keras.utils.set_random_seed(seed)
-    image = keras.Input((image_size, image_size, 3), name="image")
-    maps = cnn.build(image)
-    pooled = layers.GlobalAveragePooling2D(name="pooled")(maps["pool4"])
-    shared = layers.Dense(512, activation="relu", name=SHARED)(pooled)
-    shared = layers.Dropout(0.5, seed=seed, name="shared_dropout")(shared)
-    heads = {}
-    if "category" in settings.tasks:
-        x = _hidden(shared, 256, "category", seed + 1)
-        logits = layers.Dense(categories, dtype="float32", name=CATEGORY_LOGITS)(x)
-        heads["category"] = layers.Softmax(dtype="float32", name="category")(logits)
-    if "defect" in settings.tasks:
-        x = _hidden(shared, 128, "defect", seed + 2)
-        logit = layers.Dense(1, dtype="float32", name=DEFECT_LOGIT)(x)
-        heads["defect"] = layers.Activation("sigmoid", dtype="float32", name="defect")(logit)
-    return keras.Model(image, heads, name="twinhead")
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        image = keras.Input((image_size, image_size, 3), name="image")
+        if settings.backbone == "cnn":
+            pooled = layers.GlobalAveragePooling2D(name="pooled")(cnn.build(image)["pool4"])
+            answers = heads.paper(pooled, settings.tasks, categories, seed)
+        else:
+            weights = "imagenet" if settings.weights == "imagenet" else None
+            maps = efficientnet_lite0.build(image, weights)
+            chosen = [maps[name] for name in STAGES]
+            answers = heads.comparing(chosen, settings.tasks, categories, seed)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    model = keras.Model(image, answers, name="twinhead")
+    if is_frozen(settings):
+        for layer in trunk(model).layers:
+            layer.trainable = False
+    return model
+
+
+def is_frozen(settings: params.Model) -> bool:
+    """Whether training leaves the backbone as it is, so that its features can be stored."""
+    return settings.backbone != "cnn" and settings.frozen
+
+
+def trunk(model: keras.Model) -> keras.Model:
+    """The part from the image to the features of a network with a pretrained backbone."""
+    return keras.Model(model.inputs, model.get_layer(heads.FEATURES).output)
+
+
+def part_for(model: keras.Model, inputs: np.ndarray) -> keras.Model:
+    """The part that answers for these inputs; it shares its layers with `model`.
+
+    That is the whole network for pixels, (images, size, size, 3), and what follows the features for
+    stored features, (images, views, features).
+    """
+    if inputs.ndim == 4:
+        return model
+    return keras.Model(model.get_layer(heads.FEATURES).output, model.output)
+
+
+def adapt(
+    model: keras.Model, features: np.ndarray, category: np.ndarray, defective: np.ndarray
+) -> None:
+    """Give the heads on a pretrained backbone the statistics of the training images.
+
+    features: (images, features), float32; category, defective: (images,), integers.
+    """
+    shared = model.get_layer(heads.SHARED)
+    shared.adapt(features)
+    if any(layer.name == heads.DEVIATION for layer in model.layers):
+        deviation = model.get_layer(heads.DEVIATION)
+        own = category if deviation.categories > 1 else np.zeros_like(category)
+        deviation.adapt(np.asarray(shared(features)), own, defective)
 
 
 def last_convolution(model: keras.Model) -> str:
@@ -69,8 +112,3 @@ def save(model: keras.Model, path: Path) -> None:
 def load(path: Path) -> keras.Model:
     """Load a network that `save` wrote; no code in the file is run."""
     return keras.saving.load_model(path, compile=False, safe_mode=True)
-
-
-def _hidden(x: keras.KerasTensor, units: int, head: str, seed: int) -> keras.KerasTensor:
-    x = layers.Dense(units, activation="relu", name=f"{head}_hidden")(x)
-    return layers.Dropout(0.3, seed=seed, name=f"{head}_dropout")(x)

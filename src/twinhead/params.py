@@ -1,7 +1,8 @@
 """params.yaml as frozen, validated objects, one section per stage."""
 
 import difflib
-import math
+import re
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,7 +19,8 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 def _number(value: object) -> object:
     """Let YAML's integers stand for floats, and nothing else: no text, no true or false."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value):
+    # Integers of four hundred digits are no float; comparing them is safe, converting them isn't.
+    if not is_number or not abs(value) <= sys.float_info.max:
         raise ValueError("expected a finite number")
     return float(value)
 
@@ -54,14 +56,26 @@ class Split(Section):
         return self
 
 
+class Features(Section):
+    views: Literal[1, 2, 4]
+
+
 class Model(Section):
-    backbone: Literal["cnn"]
+    backbone: Literal["cnn", "efficientnet_lite0"]
+    weights: Literal["imagenet", "random"]
+    frozen: bool
     tasks: list[Task]
 
     @model_validator(mode="after")
     def has_distinct_tasks(self) -> "Model":
         if not self.tasks or len(set(self.tasks)) != len(self.tasks):
             raise ValueError("tasks must name category, defect or both, each once")
+        return self
+
+    @model_validator(mode="after")
+    def knows_something_or_learns(self) -> "Model":
+        if self.frozen and self.weights == "random":
+            raise ValueError("weights random must be trained: frozen has to be false")
         return self
 
 
@@ -94,7 +108,7 @@ class Train(Section):
 
 
 class Evaluate(Section):
-    bootstrap: Annotated[int, Field(ge=100, le=100_000)]
+    bootstrap: Annotated[int, Field(ge=100, le=10_000)]
 
 
 class Embed(Section):
@@ -118,6 +132,7 @@ class Params(Section):
     sample: Sample
     data: Data
     split: Split
+    features: Features
     model: Model
     train: Train
     evaluate: Evaluate
@@ -132,13 +147,22 @@ class Params(Section):
         return self
 
 
+class _Loader(yaml.SafeLoader):
+    """Takes 1e-05 for a number, as DVC writes it; YAML 1.1 wants 1.0e-05."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("+-0123456789")
+)
+
+
 def load(path: Path = paths.PARAMS) -> Params:
     """Read and check the whole of params.yaml.
 
     Raises InputError with one line per fault: the key, its value and what is allowed.
     """
     try:
-        tree = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        tree = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise InputError(f"{path}: can't be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

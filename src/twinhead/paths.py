@@ -10,6 +10,7 @@ PIXELS = Path("data/pixels.npy")
 MASKS = Path("data/masks.npy")
 LABELS = Path("data/labels.json")
 SPLITS = Path("data/splits.csv")
+FEATURES = Path("data/features.npy")
 
 MODEL = Path("models/model.keras")
 CHECKPOINT = Path("models/best_defect_auroc.keras")

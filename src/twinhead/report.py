@@ -7,18 +7,17 @@ from pathlib import Path
 from twinhead import paths, splits
 
 _STYLE = """
-:root { color-scheme: light dark; --line: #8884; --quiet: #8889; }
+:root { color-scheme: light dark; --line: #8884; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 0 auto; padding: 1rem; }
 h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; }
 table { border-collapse: collapse; } .scroll { overflow-x: auto; }
 th, td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align: right; }
 th:first-child, td:first-child { text-align: left; }
 img { max-width: 100%; height: auto; background: white; border-radius: 4px; }
-.pair { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
-.pair img { flex: 1 1 20rem; min-width: 0; max-width: 34rem; }
+.plots { margin: 1rem 0; } .plots img { margin: 0 1rem 1rem 0; vertical-align: top; }
+.plots img { max-height: 34rem; width: auto; }
 .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(30rem, 100%), 1fr));
   gap: 1rem; }
-small { opacity: .75; }
 """
 _ROWS = {
     ("category", "accuracy"): "Category right",
@@ -48,17 +47,17 @@ def page(root: str, index: dict, train: dict, evaluate: dict, embed: dict, expla
         "<p><b>test</b> counts: the network has never seen those images. The brackets are 95%"
         " intervals. The threshold was chosen on val.</p>",
         _headline(evaluate),
-        _pictures(paths.PLOTS / "evaluate", "pair"),
+        _pictures(paths.PLOTS / "evaluate", "plots"),
         "<h2>Per category (test images)</h2>",
         _by_category(evaluate),
         "<h2>Per kind of defect (test images)</h2>" if "threshold" in evaluate else "",
         _by_defect_type(evaluate),
         "<h2>How it learned</h2>",
-        _pictures(paths.PLOTS / "train", "pair"),
+        _pictures(paths.PLOTS / "train", "plots"),
         "<h2>What its features tell apart</h2>",
         f"<p>Neighbours agree on the category for {_share(embed['category_knn_accuracy'])} of the"
         f" test images; trustworthiness of the map {_number(embed['trustworthiness'])}.</p>",
-        _pictures(paths.PLOTS / "embed", "pair"),
+        _pictures(paths.PLOTS / "embed", "plots"),
         "<h2>Where it looks</h2>",
         f"<p>The heat map's peak lies on the defect for {_share(explain['pointing_hit'])} of the"
         f" {explain['images']} defective test images that have a mask; {_share(explain['energy_in_mask'])}"

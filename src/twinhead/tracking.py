@@ -51,6 +51,15 @@ FILES = {
 }
 """What the run gets of each stage, in the pipeline's order."""
 
+_ABOUT = {
+    "mlflow.experimentKind": "custom_model_development",  # the UI's views for trained models
+    "mlflow.note.content": (
+        "One run for each experiment of the pipeline. `test/…` is measured on images that the network"
+        " has never seen; `loss/train` and `loss/val` are curves over the epochs."
+        " `dvc exp apply <run name>` brings a run's files back, where it was a DVC experiment."
+    ),
+}
+
 
 @dataclass
 class Live:
@@ -216,7 +225,7 @@ def _connect(settings: params.Params) -> str:
             return mlflow.set_experiment(experiment_id=found.experiment_id).experiment_id
         # Left to itself, MLflow would take the current directory, which may be a throw-away copy.
         local = None if SERVER else (root / ARTIFACTS).as_uri()
-        made = MlflowClient().create_experiment(name, artifact_location=local)
+        made = MlflowClient().create_experiment(name, artifact_location=local, tags=_ABOUT)
         return mlflow.set_experiment(experiment_id=made).experiment_id
 
 

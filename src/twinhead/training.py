@@ -23,29 +23,6 @@ EpochDone = Callable[[dict[str, float], float], None]
 """Takes an epoch's row of the history, and the seconds it took."""
 
 
-@dataclass(frozen=True)
-class Result:
-    model: keras.Model
-    """With the weights of the epoch that has the lowest validation loss."""
-    checkpoint: list[np.ndarray]
-    """The weights of the epoch that has the highest validation defect AUROC."""
-    history: pd.DataFrame
-    """A row an epoch: `epoch` from 1, then losses and accuracies of train and val."""
-    best_epoch: int
-    precision: str
-
-    def metrics(self) -> dict:
-        """What `metrics/train.json` holds: the network's size, and the chosen epoch's losses."""
-        chosen = self.history[self.history["epoch"] == self.best_epoch].iloc[0]
-        return {
-            "parameters": self.model.count_params(),
-            "epochs": len(self.history),
-            "best_epoch": self.best_epoch,
-            "precision": self.precision,
-            **{name: float(value) for name, value in chosen.items() if name != "epoch"},
-        }
-
-
 @dataclass
 class Progress:
     """All that a training remembers between two epochs."""
@@ -68,8 +45,45 @@ class Progress:
             self.checkpoint = weights
 
 
+@dataclass(frozen=True)
+class Result:
+    model: keras.Model
+    fitted_part: keras.Model
+    """The part of the model that was trained; the same layers."""
+    progress: Progress
+    precision: str
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """A row an epoch: `epoch` from 1, then losses and accuracies of train and val."""
+        return pd.DataFrame(self.progress.history)
+
+    def best(self) -> keras.Model:
+        """The network with the weights of the epoch that has the lowest validation loss."""
+        self.fitted_part.set_weights(self.progress.best_weights)
+        return self.model
+
+    def checkpoint(self) -> keras.Model:
+        """The network with those of the epoch that has the highest validation defect AUROC."""
+        self.fitted_part.set_weights(self.progress.checkpoint)
+        return self.model
+
+    def metrics(self) -> dict:
+        """What `metrics/train.json` holds: the network's size, and the chosen epoch's losses."""
+        chosen = self.progress.history[self.progress.best_epoch - 1]
+        return {
+            "parameters": self.model.count_params(),
+            "trained_parameters": sum(int(np.prod(w.shape)) for w in self.model.trainable_weights),
+            "epochs": len(self.progress.history),
+            "best_epoch": self.progress.best_epoch,
+            "precision": self.precision,
+            **{name: value for name, value in chosen.items() if name != "epoch"},
+        }
+
+
 def train(
-    pixels: np.ndarray,
+    inputs: np.ndarray,
+    image_size: int,
     frame: pd.DataFrame,
     split: pd.Series,
     model_settings: params.Model,
@@ -80,7 +94,8 @@ def train(
     """Fit a new network to the train split, judging each epoch on val.
 
     Args:
-        pixels: (images, size, size, 3), uint8; row i is catalog row i.
+        inputs: what `Batches` takes: images, or the stored features of a frozen backbone; row i is
+            catalog row i.
         frame: the catalog. split: each row's split.
         state: folder for what a killed training needs to go on; removed at the end.
 
@@ -91,38 +106,50 @@ def train(
     targets = _targets(frame, split, model_settings)
     rows = {name: np.flatnonzero(split == name) for name in (splits.TRAIN, splits.VAL)}
     tf.config.experimental.enable_op_determinism()
-    keras.config.set_dtype_policy(settings.precision)
     categories = frame["category"].nunique()
-    model = network.build(model_settings, pixels.shape[1], categories, settings.seed)
-    keras.config.set_dtype_policy("float32")
-    _compile(model, settings, model_settings)
-    fingerprint = _fingerprint(frame, split, pixels, model_settings, settings)
-    progress = _resume(model, state, fingerprint)
-    validation = Batches(pixels, rows[splits.VAL], targets)
+    model = network.build(
+        model_settings, image_size, categories, settings.seed, settings.precision
+    )
+    if model_settings.backbone != "cnn":
+        _adapt(model, inputs, rows[splits.TRAIN], frame)
+    fitted_part = network.part_for(model, inputs)
+    _compile(fitted_part, settings, model_settings)
+    fingerprint = _fingerprint(frame, split, inputs, model_settings, settings)
+    progress = _resume(fitted_part, state, fingerprint)
+    validation = Batches(inputs, rows[splits.VAL], targets)
     for epoch in range(len(progress.history) + 1, settings.epochs + 1):
         if epoch - 1 - progress.best_epoch >= settings.patience:
             break
         started = time.monotonic()
         # Dropout, too, is a function of the seed and the epoch, not of what ran before.
-        _seed_dropout(model, settings.seed, epoch)
-        batches = Batches(pixels, rows[splits.TRAIN], targets, settings.batch_size, settings, epoch)
-        fitted = model.fit(
+        _seed_dropout(fitted_part, settings.seed, epoch)
+        batches = Batches(inputs, rows[splits.TRAIN], targets, settings.batch_size, settings, epoch)
+        fitted = fitted_part.fit(
             batches, initial_epoch=epoch - 1, epochs=epoch, shuffle=False, verbose=0
         ).history
         row = {"epoch": epoch} | _named(fitted, settings.loss_weights, model_settings.tasks)
-        row |= _validate(model, validation, targets, rows[splits.VAL], settings.loss_weights)
+        row |= _validate(fitted_part, validation, targets, settings.loss_weights)
         if not np.isfinite([row["train_loss"], row["val_loss"]]).all():
             raise InputError(
                 f"train: the loss is no longer a number in epoch {epoch}; try a lower"
                 f" train.learning_rate than {settings.learning_rate:g}"
             )
-        progress.take(row, model.get_weights())
-        _keep(model, state, fingerprint, progress)
+        progress.take(row, fitted_part.get_weights())
+        _keep(fitted_part, state, fingerprint, progress)
         epoch_done(row, time.monotonic() - started)
-    model.set_weights(progress.best_weights)
-    history = pd.DataFrame(progress.history)
     shutil.rmtree(state, ignore_errors=True)
-    return Result(model, progress.checkpoint, history, progress.best_epoch, settings.precision)
+    return Result(model, fitted_part, progress, settings.precision)
+
+
+def _adapt(model: keras.Model, inputs: np.ndarray, rows: np.ndarray, frame: pd.DataFrame) -> None:
+    if inputs.ndim == 4:
+        batches = Batches(inputs, rows, {})
+        features, views = network.trunk(model).predict(batches, verbose=0), 1
+    else:
+        features, views = np.concatenate(inputs[rows]), inputs.shape[1]
+    numbers = frame["category"].astype("category").cat.codes.to_numpy()[rows]
+    defective = frame["defective"].to_numpy()[rows]
+    network.adapt(model, features, np.repeat(numbers, views), np.repeat(defective, views))
 
 
 def _targets(
@@ -169,11 +196,10 @@ def _validate(
     model: keras.Model,
     batches: Batches,
     targets: dict[str, np.ndarray],
-    rows: np.ndarray,
     weights: params.LossWeights,
 ) -> dict[str, float]:
     """Judge val in one pass: the losses and accuracies that Keras gives for train, and the AUROC."""
-    predicted = model.predict(batches, verbose=0)
+    predicted, rows = model.predict(batches, verbose=0), batches.items[:, 0]
     result = {"val_loss": 0.0}
     for task, values in targets.items():
         truth, scores = values[rows], predicted[task].astype(np.float64)
@@ -202,13 +228,13 @@ def _seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
 def _fingerprint(
     frame: pd.DataFrame,
     split: pd.Series,
-    pixels: np.ndarray,
+    inputs: np.ndarray,
     model_settings: params.Model,
     settings: params.Train,
 ) -> str:
     """Name everything that decides the outcome: data, params and this package's code."""
     seen = sha256(frame.to_csv().encode() + split.to_csv().encode())
-    seen.update(str((pixels.shape, model_settings, settings)).encode())
+    seen.update(str((inputs.shape, model_settings, settings)).encode())
     for source in sorted(Path(__file__).parent.rglob("*.py")):
         seen.update(source.read_bytes())
     return seen.hexdigest()
