@@ -12,7 +12,7 @@ from twinhead.plots import overlay
 def explain() -> None:
     settings = params.load()
     with stage.loading():
-        from twinhead import gradcam, network, tracking
+        from twinhead import gradcam, network, relevance, tracking
 
     frame = catalog.read(paths.CATALOG)
     predictions = pd.read_csv(paths.PREDICTIONS, keep_default_na=False)
@@ -20,7 +20,11 @@ def explain() -> None:
     model, images = network.load(paths.MODEL), pixels.load(paths.PIXELS)
     masks = pixels.load_masks(paths.MASKS, frame)
 
+    compares = settings.explain.head == "defect" and relevance.is_possible(model)
+
     def heat(rows: list[int]) -> Iterator[np.ndarray]:
+        if settings.explain.method == "best" and compares:
+            return relevance.heat_maps(model, images, rows)
         return gradcam.heat_maps(model, images, rows, settings.explain.head)
 
     scores = explanation.score(test, heat(list(test.index)), masks)

@@ -23,6 +23,7 @@ def choose_threshold(defective: np.ndarray, scores: np.ndarray) -> float | None:
     """
     if len(set(defective)) < 2:
         return None
+    scores = np.asarray(scores, float)  # between two float32 neighbours there is no threshold
     precision, recall, scored = precision_recall_curve(defective, scores)
     total = precision + recall
     f1 = np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)[:-1]
@@ -92,7 +93,7 @@ def judge(predictions: pd.DataFrame, resamples: int) -> dict:
         for category, rows in test.groupby("category")
     }
     if "threshold" in result:
-        found = test["defect_probability"] >= result["threshold"]
+        found = _exceeds(test, result["threshold"])
         result[splits.TEST]["by_defect_type"] = {
             category: {
                 kind: {"images": len(rows), "recall": float(rows.mean())}
@@ -108,8 +109,12 @@ def decide(predictions: pd.DataFrame, metrics: dict) -> pd.DataFrame:
     """Add `defect_predicted`, 0 or 1, at the threshold that `judge` chose."""
     if "threshold" not in metrics:
         return predictions
-    decided = predictions["defect_probability"] >= metrics["threshold"]
+    decided = _exceeds(predictions, metrics["threshold"])
     return predictions.assign(defect_predicted=decided.astype(int))
+
+
+def _exceeds(rows: pd.DataFrame, threshold: float) -> pd.Series:
+    return rows["defect_probability"].astype(float) >= threshold
 
 
 def _metrics(rows: pd.DataFrame, threshold: float | None, resamples: int) -> dict:
@@ -119,7 +124,7 @@ def _metrics(rows: pd.DataFrame, threshold: float | None, resamples: int) -> dic
         result["category"] = scores if resamples else {"accuracy": scores["accuracy"]}
     if threshold is not None:
         truth, scores = rows["defective"].to_numpy(), rows["defect_probability"].to_numpy()
-        decided = (scores >= threshold).astype(int)
+        decided = _exceeds(rows, threshold).astype(int)
         areas = auroc(truth, scores, rows["category"].to_numpy(), resamples)
         both = 0 < truth.sum() < len(truth)
         result["defect"] = {
@@ -135,8 +140,10 @@ def _metrics(rows: pd.DataFrame, threshold: float | None, resamples: int) -> dic
 def _scores(truth: pd.Series, predicted: pd.Series, average: str) -> dict[str, float | None]:
     if not len(truth):
         return dict.fromkeys(("accuracy", "precision", "recall", "f1"))
+    # As a mean over categories, one that is never predicted counts with a precision of 0.
+    undefined = np.nan if average == "binary" else 0
     values = precision_recall_fscore_support(
-        truth, predicted, average=average, zero_division=np.nan
+        truth, predicted, average=average, zero_division=undefined
     )[:3]
     named = dict(zip(("precision", "recall", "f1"), values, strict=True))
     known = {name: None if np.isnan(value) else float(value) for name, value in named.items()}

@@ -120,9 +120,9 @@ def _means(table: pd.DataFrame) -> dict:
 
 
 def _pixel_auroc(inside: list[np.ndarray], outside: list[np.ndarray]) -> float | None:
-    if not inside:
+    marked = sum(map(len, inside))
+    if not marked or not sum(map(len, outside)):
         return None
     scores = np.concatenate(inside + outside)
-    truth = np.zeros(len(scores), bool)
-    truth[: sum(map(len, inside))] = True
+    truth = np.arange(len(scores)) < marked
     return float(roc_auc_score(truth, scores))

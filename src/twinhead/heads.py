@@ -50,7 +50,8 @@ def comparing(maps: list[keras.KerasTensor], tasks: list[str], categories: int, 
     if "defect" in tasks:
         seen = [answers["category"]] if "category" in tasks else []
         groups = categories if "category" in tasks else 1
-        answers["defect"] = _defect(Deviation(groups, name=DEVIATION)([shared, *seen]))
+        deviation = Deviation(groups, name=DEVIATION)([shared, *seen])
+        answers["defect"] = _defect(deviation, start="zeros")
     return answers
 
 
@@ -134,6 +135,6 @@ def _category(x: keras.KerasTensor, categories: int) -> keras.KerasTensor:
     return layers.Softmax(dtype="float32", name="category")(logits)
 
 
-def _defect(x: keras.KerasTensor) -> keras.KerasTensor:
-    logit = layers.Dense(1, dtype="float32", name=DEFECT_LOGIT)(x)
+def _defect(x: keras.KerasTensor, start: str = "glorot_uniform") -> keras.KerasTensor:
+    logit = layers.Dense(1, kernel_initializer=start, dtype="float32", name=DEFECT_LOGIT)(x)
     return layers.Activation("sigmoid", dtype="float32", name="defect")(logit)

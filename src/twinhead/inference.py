@@ -39,10 +39,10 @@ def features(model: keras.Model, inputs: np.ndarray, layer: str) -> np.ndarray:
 
     Raises InputError if the network has no layer of that name after these inputs.
     """
-    whole = network.part_for(model, inputs)
-    names = [known.name for known in whole.layers if not isinstance(known, keras.layers.InputLayer)]
+    known = network.part_for(model, inputs).layers
+    names = [part.name for part in known if not isinstance(part, keras.layers.InputLayer)]
     if layer not in names:
         raise InputError(f"embed.layer is {layer!r}; the network has {', '.join(names)}")
-    part = keras.Model(whole.inputs, model.get_layer(layer).output)
+    part = network.part_for(model, inputs, layer)
     values = part.predict(Batches(inputs, np.arange(len(inputs)), {}), verbose=0)
     return values.mean(axis=tuple(range(1, values.ndim - 1))).astype(np.float32)

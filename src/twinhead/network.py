@@ -58,15 +58,16 @@ def trunk(model: keras.Model) -> keras.Model:
     return keras.Model(model.inputs, model.get_layer(heads.FEATURES).output)
 
 
-def part_for(model: keras.Model, inputs: np.ndarray) -> keras.Model:
-    """The part that answers for these inputs; it shares its layers with `model`.
+def part_for(model: keras.Model, inputs: np.ndarray, layer: str | None = None) -> keras.Model:
+    """The part that leads from these inputs to the answers, or to the output of a layer.
 
-    That is the whole network for pixels, (images, size, size, 3), and what follows the features for
-    stored features, (images, views, features).
+    It shares its layers with `model`, and starts at the image for pixels, (images, size, size, 3),
+    and behind the features for stored ones, (images, views, features).
     """
-    if inputs.ndim == 4:
+    if inputs.ndim == 4 and layer is None:
         return model
-    return keras.Model(model.get_layer(heads.FEATURES).output, model.output)
+    start = model.inputs if inputs.ndim == 4 else model.get_layer(heads.FEATURES).output
+    return keras.Model(start, model.get_layer(layer).output if layer else model.output)
 
 
 def adapt(

@@ -120,6 +120,7 @@ class Embed(Section):
 
 class Explain(Section):
     head: Task
+    method: Literal["best", "gradcam"]
     images_per_category: Annotated[int, Field(ge=1)]
     seed: Seed
 

@@ -1,0 +1,61 @@
+"""Where a product differs from good ones: the heat map of the heads that compare."""
+
+from collections.abc import Iterator, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from twinhead import heads
+from twinhead.batches import PREDICT_SIZE
+
+
+def is_possible(model: keras.Model) -> bool:
+    """Whether the network has a defect head that compares."""
+    return any(layer.name == heads.DEVIATION for layer in model.layers)
+
+
+def heat_maps(model: keras.Model, pixels: np.ndarray, rows: Sequence[int]) -> Iterator[np.ndarray]:
+    """Yield the heat map of one image after the other: (size, size), float32, from 0 up.
+
+    Each position of a feature map gives what it adds to the defect's logit: the gradient times the
+    difference from the mean of good images of that category, summed over the channels (HiResCAM,
+    Draelos and Carin 2020, arXiv:2011.08891, from a reference instead of from zero). The coarsest
+    map says what is odd, the finer ones say where: the heat is the product of the two, each cut off
+    at zero and enlarged bilinearly. docs/choosing.md compares it with Grad-CAM.
+
+    Args:
+        pixels: (images, size, size, 3), on the scale of 0 to 255; rows: which of them, in which order.
+    """
+    names = [layer.name for layer in model.layers if isinstance(layer, heads.MeanAndSpread)]
+    maps = [model.get_layer(name).input for name in names]
+    category = model.output.get("category")
+    logit = model.get_layer(heads.DEFECT_LOGIT).output
+    part = keras.Model(model.inputs, [maps, logit, logit if category is None else category])
+    reference = _good_means(model, [int(x.shape[-1]) for x in maps])
+    size = pixels.shape[1:3]
+
+    @tf.function(reduce_retracing=True)
+    def weigh(batch: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            found, answers, likely = part(batch, training=False)
+        if category is None:
+            likely = tf.ones_like(answers)
+        added = []
+        for x, slope, good in zip(found, tape.gradient(answers, found), reference, strict=True):
+            difference = x - (likely @ good)[:, None, None, :]
+            share = tf.reduce_sum(slope * difference, axis=3, keepdims=True)
+            added.append(tf.image.resize(share, size)[..., 0])
+        return tf.nn.relu(added[-1]) * tf.nn.relu(tf.add_n(added[:-1]))
+
+    for start in range(0, len(rows), PREDICT_SIZE // 2):
+        batch = pixels[list(rows[start : start + PREDICT_SIZE // 2])]
+        yield from weigh(tf.constant(batch, tf.float32)).numpy()
+
+
+def _good_means(model: keras.Model, channels: list[int]) -> list[tf.Tensor]:
+    """Each map's mean in good images of each category: (categories, channels)."""
+    shared, deviation = model.get_layer(heads.SHARED), model.get_layer(heads.DEVIATION)
+    mean = np.asarray(shared.mean) + np.asarray(shared.scale) * np.asarray(deviation.mean)
+    starts = np.cumsum([0, *(2 * n for n in channels)])  # a map's means come before its spreads
+    return [tf.constant(mean[:, at : at + n]) for at, n in zip(starts[:-1], channels, strict=True)]
