@@ -1,17 +1,19 @@
 """Map the images by the network's features, and measure what the features know."""
 
-from twinhead import catalog, embedding, params, paths, pixels, splits, stage
+from twinhead import catalog, embedding, features, params, paths, pixels, splits, stage
 from twinhead.plots import embedding as figures
 
 
 def embed() -> None:
     settings = params.load()
     with stage.loading():
-        from twinhead import features, inference, network, tracking
+        from twinhead import inference, network, tracking
 
     frame, split = catalog.read(paths.CATALOG), splits.read(paths.SPLITS)
     model = network.load(paths.MODEL)
-    inputs = features.inputs(paths.FEATURES, pixels.load(paths.PIXELS))
+    inputs = network.inputs(
+        settings.model, pixels.load(paths.PIXELS), features.load(paths.FEATURES)
+    )
     values = inference.features(model, inputs, settings.embed.layer)
     points = embedding.place(values, settings.embed)
     table = frame[["path", "category", "defect_type", "defective"]].assign(

@@ -1,21 +1,22 @@
-"""Run a frozen backbone over every image, once for all experiments on the heads."""
+"""Run the ImageNet backbone over every image, once for all experiments.
 
+Frozen, it is what the heads learn from; and it is the baseline that every network has to beat.
+"""
+
+from twinhead import features as stored
 from twinhead import params, paths, pixels, stage
 
 
 def features() -> None:
     settings = params.load()
     with stage.loading():
-        from twinhead import features as stored
         from twinhead import network
 
-    if not network.is_frozen(settings.model):
-        print("features: none stored, since the backbone is trained itself")
-        return stored.leave_out(paths.FEATURES)
     images = pixels.load(paths.PIXELS)
-    trunk = network.trunk(network.build(settings.model, images.shape[1], categories=1, seed=0))
-    views, progress = settings.features.views, stage.progress("features")
-    return stored.build(trunk, images, views, paths.FEATURES, progress)
+    views = settings.features.views if network.is_frozen(settings.model) else 1
+    trunk = network.imagenet_trunk(images.shape[1])
+    width, progress = trunk.output.shape[-1], stage.progress("features")
+    stored.build(trunk.predict_on_batch, width, images, views, paths.FEATURES, progress)
 
 
 if __name__ == "__main__":

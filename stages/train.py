@@ -1,19 +1,19 @@
 """Fit the network to the train split; val chooses the epoch."""
 
-from twinhead import catalog, params, paths, pixels, splits, stage
+from twinhead import catalog, features, params, paths, pixels, splits, stage
 from twinhead.plots import training as curves
 
 
 def train() -> None:
     settings = params.load()
     with stage.loading():
-        from twinhead import features, network, tracking, training
+        from twinhead import network, tracking, training
 
     frame, split = catalog.read(paths.CATALOG), splits.read(paths.SPLITS)
     images = pixels.load(paths.PIXELS)
     with tracking.training(settings) as live:
         result = training.train(
-            features.inputs(paths.FEATURES, images),
+            network.inputs(settings.model, images, features.load(paths.FEATURES)),
             images.shape[1],
             frame,
             split,

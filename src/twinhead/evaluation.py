@@ -80,8 +80,7 @@ def judge(predictions: pd.DataFrame, resamples: int) -> dict:
     """
     result: dict = {}
     if "defect_probability" in predictions:
-        val = predictions[predictions["split"] == splits.VAL]
-        chosen = choose_threshold(val["defective"].to_numpy(), val["defect_probability"].to_numpy())
+        chosen = _threshold(predictions)
         result["threshold"] = DEFAULT_THRESHOLD if chosen is None else chosen
         result["threshold_chosen_on"] = None if chosen is None else splits.VAL
     for name in splits.SPLITS:
@@ -89,7 +88,7 @@ def judge(predictions: pd.DataFrame, resamples: int) -> dict:
         result[name] = _metrics(rows, result.get("threshold"), resamples)
     test = predictions[predictions["split"] == splits.TEST]
     result[splits.TEST]["by_category"] = {
-        category: _metrics(rows, result.get("threshold"), resamples=0)
+        category: _one_category(rows, result.get("threshold"))
         for category, rows in test.groupby("category")
     }
     if "threshold" in result:
@@ -105,6 +104,14 @@ def judge(predictions: pd.DataFrame, resamples: int) -> dict:
     return result
 
 
+def judge_test(predictions: pd.DataFrame, threshold: float | None = None) -> dict:
+    """Return the test split's metrics alone, without intervals; val chooses a threshold not given."""
+    if "defect_probability" in predictions and threshold is None:
+        chosen = _threshold(predictions)
+        threshold = DEFAULT_THRESHOLD if chosen is None else chosen
+    return _metrics(predictions[predictions["split"] == splits.TEST], threshold, resamples=0)
+
+
 def decide(predictions: pd.DataFrame, metrics: dict) -> pd.DataFrame:
     """Add `defect_predicted`, 0 or 1, at the threshold that `judge` chose."""
     if "threshold" not in metrics:
@@ -117,11 +124,16 @@ def _exceeds(rows: pd.DataFrame, threshold: float) -> pd.Series:
     return rows["defect_probability"].astype(float) >= threshold
 
 
+def _threshold(predictions: pd.DataFrame) -> float | None:
+    val = predictions[predictions["split"] == splits.VAL]
+    return choose_threshold(val["defective"].to_numpy(), val["defect_probability"].to_numpy())
+
+
 def _metrics(rows: pd.DataFrame, threshold: float | None, resamples: int) -> dict:
     result: dict = {"images": len(rows)}
     if "category_predicted" in rows:
         scores = _scores(rows["category"], rows["category_predicted"], average="weighted")
-        result["category"] = scores if resamples else {"accuracy": scores["accuracy"]}
+        result["category"] = scores
     if threshold is not None:
         truth, scores = rows["defective"].to_numpy(), rows["defect_probability"].to_numpy()
         decided = _exceeds(rows, threshold).astype(int)
@@ -131,9 +143,19 @@ def _metrics(rows: pd.DataFrame, threshold: float | None, resamples: int) -> dic
             "defective": int(truth.sum()),
             "prevalence": float(truth.mean()) if len(truth) else None,
             **_scores(truth, decided, average="binary"),
-            **(areas if resamples else {"auroc": areas["auroc"]}),
+            **areas,
             "average_precision": float(average_precision_score(truth, scores)) if both else None,
         }
+    return result
+
+
+def _one_category(rows: pd.DataFrame, threshold: float | None) -> dict:
+    """The metrics that say something about the images of one category."""
+    result = _metrics(rows, threshold, resamples=0)
+    if "category" in result:
+        result["category"] = {"accuracy": result["category"]["accuracy"]}
+    if "defect" in result:
+        del result["defect"]["auroc_category_mean"]
     return result
 
 

@@ -58,6 +58,19 @@ def trunk(model: keras.Model) -> keras.Model:
     return keras.Model(model.inputs, model.get_layer(heads.FEATURES).output)
 
 
+def imagenet_trunk(image_size: int) -> keras.Model:
+    """The pretrained backbone up to the features, as a frozen network has it."""
+    settings = params.Model(
+        backbone="efficientnet_lite0", weights="imagenet", frozen=True, tasks=["category"]
+    )
+    return trunk(build(settings, image_size, categories=1, seed=0))
+
+
+def inputs(settings: params.Model, pixels: np.ndarray, features: np.ndarray) -> np.ndarray:
+    """What training and prediction start from: stored features where the backbone is frozen."""
+    return features if is_frozen(settings) else pixels
+
+
 def part_for(model: keras.Model, inputs: np.ndarray, layer: str | None = None) -> keras.Model:
     """The part that leads from these inputs to the answers, or to the output of a layer.
 

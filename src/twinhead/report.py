@@ -45,7 +45,7 @@ def page(root: str, index: dict, train: dict, evaluate: dict, embed: dict, expla
         f" epochs; epoch {train['best_epoch']} is kept.</p>",
         "<h2>How good it is</h2>",
         "<p><b>test</b> counts: the network has never seen those images. The brackets are 95%"
-        " intervals. The threshold was chosen on val.</p>",
+        f" intervals. {_threshold(evaluate)}</p>",
         _headline(evaluate),
         _pictures(paths.PLOTS / "evaluate", "plots"),
         "<h2>Per category (test images)</h2>",
@@ -71,6 +71,14 @@ def page(root: str, index: dict, train: dict, evaluate: dict, embed: dict, expla
         + "\n".join(part for part in parts if part)
         + "\n</body></html>\n"
     )
+
+
+def _threshold(evaluate: dict) -> str:
+    if "threshold" not in evaluate:
+        return ""
+    if evaluate["threshold_chosen_on"]:
+        return "The threshold was chosen on val."
+    return f"The threshold is {evaluate['threshold']:g}, since val has only one kind of image."
 
 
 def _headline(evaluate: dict) -> str:

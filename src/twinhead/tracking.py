@@ -300,7 +300,7 @@ def _metrics(stage: str, measured: dict) -> list[Metric]:
             continue
         # The group `train` is the train split's, beside `val` and `test`.
         group, name = "training" if stage == "train" else stage, key
-        if stage == "evaluate" and key.startswith(splits.SPLITS):
+        if stage == "evaluate" and key.startswith((*splits.SPLITS, "baselines")):
             group, _, name = key.partition(".")
         found.append(_metric(f"{group}/{name.replace('.', '_')}", value, 0))
     return found

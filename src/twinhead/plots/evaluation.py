@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
+from sklearn.metrics import precision_recall_curve, roc_curve
 
 from twinhead import splits
 from twinhead.plots import style
@@ -27,7 +27,7 @@ def draw(
 def category_confusion(predictions: pd.DataFrame, categories: list[str], path: Path) -> None:
     """Which category the test images were taken for."""
     rows = predictions[predictions["split"] == splits.TEST]
-    side = 2.6 + 0.42 * len(categories)
+    side = 1.8 + 0.42 * len(categories) + 0.08 * max(map(len, categories))
     figure = Figure(figsize=(side + 0.6, side), layout="constrained")
     axes = figure.subplots()
     _matrix(axes, rows["category"], rows["category_predicted"], categories)
@@ -57,7 +57,7 @@ def roc(predictions: pd.DataFrame, metrics: dict, path: Path) -> None:
     """ROC curves of all splits, with the area and its interval."""
     figure = Figure(figsize=(5.2, 4.8), layout="constrained")
     axes = figure.subplots()
-    axes.plot([0, 1], [0, 1], color="#cccccc", lw=1)
+    axes.plot([0, 1], [0, 1], color="#cccccc", lw=1, label="chance: 0.500")
     for split, rows in _judged(predictions):
         area = metrics[split]["defect"]
         text = f"{split}: {area['auroc']:.3f} ({area['auroc_low']:.3f}–{area['auroc_high']:.3f})"
@@ -91,7 +91,8 @@ def _judged(predictions: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 
 def _matrix(axes: Axes, truth: pd.Series, predicted: pd.Series, names: list[str]) -> None:
-    counts = confusion_matrix(truth, predicted, labels=names)
+    pairs = pd.crosstab(np.asarray(truth), np.asarray(predicted))
+    counts = pairs.reindex(index=names, columns=names, fill_value=0).to_numpy(int)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     size = 9 if len(names) < 25 else 5
