@@ -100,6 +100,7 @@ class Train(Section):
     epochs: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=1)]
     learning_rate: Annotated[Float, Field(gt=0)]
+    schedule: Literal["constant", "cosine"]
     loss_weights: LossWeights
     patience: Annotated[int, Field(ge=1)]
     precision: Literal["float32", "mixed_bfloat16"]

@@ -113,7 +113,8 @@ def train(
     if model_settings.backbone != "cnn":
         _adapt(model, inputs, rows[splits.TRAIN], frame)
     fitted_part = network.part_for(model, inputs)
-    _compile(fitted_part, settings, model_settings)
+    steps = len(Batches(inputs, rows[splits.TRAIN], targets, settings.batch_size, settings))
+    _compile(fitted_part, settings, model_settings.tasks, steps)
     fingerprint = _fingerprint(frame, split, inputs, model_settings, settings)
     progress = _resume(fitted_part, state, fingerprint)
     validation = Batches(inputs, rows[splits.VAL], targets)
@@ -169,11 +170,13 @@ def _targets(
     return targets
 
 
-def _compile(model: keras.Model, settings: params.Train, model_settings: params.Model) -> None:
+def _compile(model: keras.Model, settings: params.Train, tasks: list[str], steps: int) -> None:
     losses = {"category": "sparse_categorical_crossentropy", "defect": "binary_crossentropy"}
-    tasks = model_settings.tasks
+    rate = settings.learning_rate
+    if settings.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(rate, settings.epochs * steps)
     model.compile(
-        optimizer=keras.optimizers.Adam(settings.learning_rate),
+        optimizer=keras.optimizers.Adam(rate),
         loss={task: losses[task] for task in tasks},
         loss_weights={task: getattr(settings.loss_weights, task) for task in tasks},
         metrics={task: ["accuracy"] for task in tasks},

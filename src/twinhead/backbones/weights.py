@@ -37,7 +37,7 @@ def locate() -> Path:
     try:
         distribution = importlib.metadata.distribution(PACKAGE)
     except importlib.metadata.PackageNotFoundError:
-        raise InputError(f"{PACKAGE} (ImageNet's weights) isn't installed; run: {INSTALL}") from None
+        raise InputError(f"{PACKAGE} (ImageNet weights) isn't installed; run: {INSTALL}") from None
     files = [distribution.locate_file(file) for file in distribution.files or []]
     found = [Path(file) for file in files if Path(file).suffix == ".pth" and Path(file).is_file()]
     if len(found) != 1:
