@@ -18,10 +18,16 @@ test: $(READY) ## Run the tests
 	python -m pytest
 
 ui: $(READY) ## Open the MLflow UI on the pipeline's own store (http://127.0.0.1:5000)
-	python -m twinhead.tracking ui
+	python -m twinhead ui
 
 track: $(READY) ## Send this workspace's results to MLflow, where its run lacks them
-	python -m twinhead.tracking send
+	python -m twinhead track
+
+comparison: $(READY) ## One network with two heads against two with one, through DVC's queue
+	python benchmarks/comparison.py $(OVERRIDES)
+
+paper: $(READY) ## Run the paper's network and recipe as an experiment
+	dvc exp run -S model.backbone=cnn -S data.image_size=224 -S train.schedule=constant $(OVERRIDES)
 
 lock: ## Renew requirements.lock from pyproject.toml (for maintainers)
 	rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)
@@ -34,4 +40,4 @@ $(READY): requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
 	touch $@
 
-.PHONY: help run test ui track lock
+.PHONY: help run test ui track comparison paper lock

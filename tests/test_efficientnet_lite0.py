@@ -12,7 +12,7 @@ from twinhead.backbones import efficientnet_lite0, weights
 from twinhead.errors import InputError
 
 REFERENCE = Path(__file__).parent / "reference" / "efficientnet_lite0.npz"
-"""Parts of the feature maps of torch 2.13 with efficientnet-lite-pytorch 0.1.0, for `photograph`."""
+"""Parts of the maps that torch 2.13 with efficientnet-lite-pytorch 0.1.0 gives for `photograph`."""
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit, logit
 from sklearn.metrics import (
     accuracy_score,
     average_precision_score,
@@ -18,8 +19,9 @@ DEFAULT_THRESHOLD = 0.5
 def choose_threshold(defective: np.ndarray, scores: np.ndarray) -> float | None:
     """Return the score from which on an image counts as defective, for the highest F1.
 
-    It lies half-way between the last score that is called defective and the first that isn't. None
-    if there are no defective or no good images. defective: (n,), 0 or 1; scores: (n,).
+    It lies half-way, in log-odds, between the last score that is called defective and the first that
+    isn't. None if there are no defective or no good images. defective: (n,), 0 or 1; scores: (n,),
+    probabilities.
     """
     if len(set(defective)) < 2:
         return None
@@ -29,7 +31,7 @@ def choose_threshold(defective: np.ndarray, scores: np.ndarray) -> float | None:
     f1 = np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)[:-1]
     chosen = scored[np.flatnonzero(f1 == f1.max())[-1]]
     below = scores[scores < chosen]
-    return float((chosen + below.max()) / 2) if len(below) else float(chosen)
+    return _between(below.max(), chosen) if len(below) else float(chosen)
 
 
 def auroc(
@@ -106,7 +108,9 @@ def judge(predictions: pd.DataFrame, resamples: int) -> dict:
 
 def judge_test(predictions: pd.DataFrame, threshold: float | None = None) -> dict:
     """Return the test split's metrics alone, without intervals; val chooses a threshold not given."""
-    if "defect_probability" in predictions and threshold is None:
+    if "defect_probability" not in predictions:
+        threshold = None
+    elif threshold is None:
         chosen = _threshold(predictions)
         threshold = DEFAULT_THRESHOLD if chosen is None else chosen
     return _metrics(predictions[predictions["split"] == splits.TEST], threshold, resamples=0)
@@ -122,6 +126,13 @@ def decide(predictions: pd.DataFrame, metrics: dict) -> pd.DataFrame:
 
 def _exceeds(rows: pd.DataFrame, threshold: float) -> pd.Series:
     return rows["defect_probability"].astype(float) >= threshold
+
+
+def _between(low: float, high: float) -> float:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        middle = expit((logit(low) + logit(high)) / 2)
+    # A probability of 0 or 1 has no finite log-odds.
+    return float(middle if low < middle < high else (low + high) / 2)
 
 
 def _threshold(predictions: pd.DataFrame) -> float | None:

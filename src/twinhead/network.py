@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -107,18 +108,20 @@ def last_convolution(model: keras.Model) -> str:
 def save(model: keras.Model, path: Path) -> None:
     """Write the network without its optimizer; equal weights give equal bytes.
 
-    Keras puts the day and hour into its archive, which would make DVC take each training for a new
-    model; here they are fixed. The file appears whole or not at all.
+    Keras writes the day and hour and memory addresses into its archive, which would make DVC take
+    each training for a new model. The file appears whole or not at all.
     """
     written = Path(path).with_suffix(".partial.keras")
     model.save(written, include_optimizer=False)
     archive = io.BytesIO()
-    with zipfile.ZipFile(written) as dated, zipfile.ZipFile(archive, "w") as undated:
-        for name in sorted(dated.namelist()):
-            data = dated.read(name)
+    with zipfile.ZipFile(written) as original, zipfile.ZipFile(archive, "w") as repeatable:
+        for name in sorted(original.namelist()):
+            data = original.read(name)
             if name == "metadata.json":
                 data = json.dumps(json.loads(data) | {"date_saved": "undated"}).encode()
-            undated.writestr(zipfile.ZipInfo(name), data)
+            if name == "config.json":
+                data = _number_objects(data.decode()).encode()
+            repeatable.writestr(zipfile.ZipInfo(name), data)
     written.write_bytes(archive.getvalue())
     written.replace(path)
 
@@ -126,3 +129,13 @@ def save(model: keras.Model, path: Path) -> None:
 def load(path: Path) -> keras.Model:
     """Load a network that `save` wrote; no code in the file is run."""
     return keras.saving.load_model(path, compile=False, safe_mode=True)
+
+
+def _number_objects(config: str) -> str:
+    """Count the shared objects, which Keras tells apart by where they lie in memory."""
+    numbers: dict[str, int] = {}
+
+    def number(found: re.Match) -> str:
+        return f"{found[1]}{numbers.setdefault(found[2], len(numbers))}"
+
+    return re.sub(r'("shared_object_id": )(\d+)', number, config)

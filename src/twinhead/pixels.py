@@ -72,6 +72,6 @@ def load(path: Path) -> np.ndarray:
 
 
 def load_masks(path: Path, frame: pd.DataFrame) -> dict[int, np.ndarray]:
-    """The stored masks by the image's number in the catalog: (size, size), bool, none of them empty."""
+    """The stored masks by the image's number in the catalog: (size, size), bool, none empty."""
     numbered = zip(np.flatnonzero(frame["mask"] != ""), np.load(path), strict=True)
     return {number: mask for number, mask in numbered if mask.any()}

@@ -19,30 +19,33 @@ def heat_maps(model: keras.Model, pixels: np.ndarray, rows: Sequence[int]) -> It
     """Yield the heat map of one image after the other: (size, size), float32, from 0 up.
 
     Each position of a feature map gives what it adds to the defect's logit: the gradient times the
-    difference from the mean of good images of that category, summed over the channels (HiResCAM,
-    Draelos and Carin 2020, arXiv:2011.08891, from a reference instead of from zero). The coarsest
-    map says what is odd, the finer ones say where: the heat is the product of the two, each cut off
-    at zero and enlarged bilinearly. docs/choosing.md compares it with Grad-CAM.
+    difference from the mean of good images of that category, summed over the channels: a first-order
+    Taylor expansion around "good" (Montavon et al. 2017, arXiv:1512.02479). The coarsest map says
+    what is odd, the finer ones say where: the heat is the product of the two, each cut off at zero
+    and enlarged bilinearly. docs/choosing.md compares it with Grad-CAM.
 
     Args:
         pixels: (images, size, size, 3), on the scale of 0 to 255; rows: which of them, in which order.
     """
     names = [layer.name for layer in model.layers if isinstance(layer, heads.MeanAndSpread)]
     maps = [model.get_layer(name).input for name in names]
-    category = model.output.get("category")
-    logit = model.get_layer(heads.DEFECT_LOGIT).output
-    part = keras.Model(model.inputs, [maps, logit, logit if category is None else category])
+    backbone = keras.Model(model.inputs, maps)
+    # With the maps as inputs of their own, a finer one's gradient is not also that of the coarser.
+    answer = {name: model.output[name] for name in model.output if name == "category"}
+    heads_alone = keras.Model(maps, answer | {"logit": model.get_layer(heads.DEFECT_LOGIT).output})
     reference = _good_means(model, [int(x.shape[-1]) for x in maps])
     size = pixels.shape[1:3]
 
     @tf.function(reduce_retracing=True)
     def weigh(batch: tf.Tensor) -> tf.Tensor:
+        found = backbone(batch, training=False)
         with tf.GradientTape() as tape:
-            found, answers, likely = part(batch, training=False)
-        if category is None:
-            likely = tf.ones_like(answers)
+            tape.watch(found)
+            answers = heads_alone(found, training=False)
+        gradients = tape.gradient(answers["logit"], found)
+        likely = answers.get("category", tf.ones_like(answers["logit"]))
         added = []
-        for x, slope, good in zip(found, tape.gradient(answers, found), reference, strict=True):
+        for x, slope, good in zip(found, gradients, reference, strict=True):
             difference = x - (likely @ good)[:, None, None, :]
             share = tf.reduce_sum(slope * difference, axis=3, keepdims=True)
             added.append(tf.image.resize(share, size)[..., 0])

@@ -10,7 +10,6 @@ import json
 import logging
 import math
 import os
-import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -142,6 +141,17 @@ def record(stage: str, settings: params.Params, live: Live | None = None) -> Non
         MlflowClient().set_terminated(live.run_id)
 
 
+def runs(settings: params.Params) -> pd.DataFrame:
+    """All finished runs, newest first, as `mlflow.search_runs` gives them, with training `seconds`."""
+    table = mlflow.search_runs([_connect(settings)], "attributes.status = 'FINISHED'")
+    history = MlflowClient().get_metric_history
+    table["seconds"] = [
+        sum(metric.value for metric in history(run_id, "seconds_per_epoch"))
+        for run_id in table["run_id"]
+    ]
+    return table
+
+
 def _send(run_id: str, stage: str) -> None:
     client = MlflowClient()
     files = [path for path in FILES[stage] if path.exists()]
@@ -218,7 +228,7 @@ def _connect(settings: params.Params) -> str:
     mlflow.set_tracking_uri(store(root))
     name = settings.tracking.experiment
     # Several workers that make the SQLite store at once would break it.
-    with (root / ".dvc" / "tmp" / "mlflow.lock").open("w") as lock:
+    with (root / ".mlflow.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         found = MlflowClient().get_experiment_by_name(name)
         if found:
@@ -318,18 +328,3 @@ def _epoch(row: dict[str, float]) -> list[Metric]:
 
 def _metric(name: str, value: float, step: int) -> Metric:
     return Metric(name, float(value), time.time_ns() // 1_000_000, step)
-
-
-def main() -> None:
-    """`ui` opens the MLflow UI on the store; `send` completes the run of this workspace."""
-    settings = params.load()
-    if paths.MODEL.exists():
-        record("report", settings)
-    if sys.argv[1:] == ["ui"]:
-        where = store()
-        artifacts = ["--default-artifact-root", (repository() / ARTIFACTS).as_uri()]
-        os.execvp("mlflow", ["mlflow", "ui", "--backend-store-uri", where, *artifacts])
-
-
-if __name__ == "__main__":
-    main()

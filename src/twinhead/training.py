@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 import time
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -212,7 +213,7 @@ def _validate(
         else:
             likelihood = np.where(truth == 1, scores[:, 0], 1 - scores[:, 0])
             hits = (scores[:, 0] > 0.5) == truth
-            if len(set(truth)) == 2:
+            if len(set(truth)) == 2 and np.isfinite(scores).all():
                 result["val_defect_auroc"] = float(roc_auc_score(truth, scores[:, 0]))
         loss = -np.log(np.clip(likelihood, 1e-7, 1)).mean()
         result[f"val_{task}_loss"], result[f"val_{task}_accuracy"] = float(loss), float(hits.mean())
@@ -266,7 +267,7 @@ def _resume(model: keras.Model, state: Path, fingerprint: str) -> Progress:
     try:
         kept = np.load(state / "state.npz", allow_pickle=False)
         facts = json.loads(str(kept["facts"]))
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):  # none, or half a file
         return Progress()
     if facts.pop("fingerprint") != fingerprint:
         return Progress()

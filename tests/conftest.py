@@ -1,0 +1,210 @@
+"""What the tests share: a small data set in MVTec AD's layout, made once, and what comes of it."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+from twinhead import catalog, evaluation, params, pixels, splits
+
+REPOSITORY = Path(__file__).parents[1]
+SIZE = 32
+"""Pixels a side of the decoded images."""
+CATEGORIES = {
+    "bolt": ((150, 60, 50), (48, 48), ".png", {"scratch": 4, "big hole": 4}),
+    "größe 2": ((60, 140, 60), (56, 40), ".jpg", {"riß": 8}),
+    "plain": ((60, 70, 160), (33, 37), ".bmp", {}),
+}
+"""By name: colour, width and height, file type, images by defect type. `bolt` alone has masks."""
+TRAIN_GOOD, TEST_GOOD = 10, 4
+
+
+@dataclass(frozen=True)
+class Built:
+    root: Path
+    frame: pd.DataFrame
+    pixels: np.ndarray
+    masks: dict[int, np.ndarray]
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three categories of noisy, coloured images; a defect is a bright disc. Tests only read it."""
+    root, rng = tmp_path_factory.mktemp("data") / "inspected", np.random.default_rng(0)
+    for category, (colour, size, ending, kinds) in CATEGORIES.items():
+        good = {"train/good": TRAIN_GOOD, "test/good": TEST_GOOD}
+        for kind, images in (good | {f"test/{name}": n for name, n in kinds.items()}).items():
+            for number in range(images):
+                # A TIFF here and there: file types may be mixed.
+                name = f"{number:03}{'.tiff' if category == 'plain' and number % 2 else ending}"
+                image, disc = photograph(rng, colour, size, defective=not kind.endswith("good"))
+                save(image, root / category / kind / name)
+                if category == "bolt" and disc.any():
+                    mask = root / category / "ground_truth" / Path(kind).name
+                    save(np.uint8(255) * disc, mask / f"{number:03}_mask.png")
+    return root
+
+
+def photograph(
+    rng: np.random.Generator, colour: tuple[int, int, int], size: tuple[int, int], defective: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """An image of (width, height) = size, uint8, and the mask of its defect, bool."""
+    width, height = size
+    image = colour + rng.normal(0, 12, (height, width, 3))
+    y, x = np.ogrid[:height, :width]
+    at = rng.uniform(0.3, 0.7, 2) * (height, width)
+    disc = defective & (np.hypot(y - at[0], x - at[1]) < min(size) / 5)
+    image[disc] = 245
+    return image.clip(0, 255).astype(np.uint8), disc
+
+
+def save(image: np.ndarray, path: Path, **options: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path, **options)
+    return path
+
+
+@pytest.fixture
+def copied(folder: Path, tmp_path: Path) -> Path:
+    """The data set's own copy for a test that changes it."""
+    return Path(shutil.copytree(folder, tmp_path / "copied"))
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Callable[..., Built]:
+    """Catalog and pixels of a folder, as `index` makes them."""
+    return lambda root, **options: built_in(tmp_path / "built", root, **options)
+
+
+@pytest.fixture(scope="session")
+def built(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    return built_in(tmp_path_factory.mktemp("built"), folder)
+
+
+def built_in(target: Path, root: Path, **options: object) -> Built:
+    target.mkdir(exist_ok=True)
+    stored, masks = target / "pixels.npy", target / "masks.npy"
+    frame = pixels.build(catalog.scan(root), root, SIZE, stored, masks, **options)
+    return Built(root, frame, pixels.load(stored), pixels.load_masks(masks, frame))
+
+
+@pytest.fixture(scope="session")
+def split(built: Built) -> pd.Series:
+    settings = params.Split(protocol="random", test_fraction=0.3, val_fraction=0.2, seed=1)
+    return splits.assign(built.frame, settings)
+
+
+@pytest.fixture(scope="session")
+def predictions(built: Built, split: pd.Series) -> pd.DataFrame:
+    """What a middling network might have answered: 9 of 10 categories right, defects half seen."""
+    rng, table = np.random.default_rng(2), built.frame[["path"]].assign(split=split)
+    table[["category", "defect_type", "defective"]] = built.frame[
+        ["category", "defect_type", "defective"]
+    ]
+    named, wrong = table["category"].to_numpy(), rng.random(len(table)) < 0.1
+    table["category_predicted"] = np.where(wrong, rng.permutation(named), named)
+    table["category_probability"] = rng.uniform(0.5, 1, len(table))
+    table["defect_probability"] = 0.3 * table["defective"] + rng.uniform(0, 0.7, len(table))
+    return table
+
+
+@pytest.fixture(scope="session")
+def metrics(predictions: pd.DataFrame) -> dict:
+    return evaluation.judge(predictions, resamples=100)
+
+
+SHRUNK = {
+    "data": {"image_size": SIZE},
+    "train": {"epochs": 2},
+    "evaluate": {"bootstrap": 100},
+    "embed": {"iterations": 250},
+    "explain": {"images_per_category": 1},
+}
+"""What makes the pipeline fast enough to be tested; all else is as shipped."""
+FOREIGN = re.compile("MLFLOW_|DVC_|GIT_")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A git and DVC repository with the whole pipeline, as a user has it."""
+
+    root: Path
+
+    def run(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run a command as a user would, with the tests' own Python first in PATH."""
+        kept = {name: text for name, text in os.environ.items() if not FOREIGN.match(name)}
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        return subprocess.run(
+            command,
+            cwd=self.root,
+            env=kept | {"PATH": path, "PYTHONPATH": "src"} | variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def dvc(self, *arguments: str) -> str:
+        """Run a DVC command that must succeed; return what it says."""
+        done = self.run("dvc", *arguments)
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def git(self, *arguments: str) -> None:
+        name = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+        done = self.run("git", *name, *arguments)
+        assert done.returncode == 0, done.stdout
+
+    def restore(self) -> None:
+        """Take the last commit's files and outputs again, as a user does after a failure."""
+        self.git("reset", "--quiet", "--hard")
+        self.dvc("checkout", "--quiet", "--force", "--with-deps", "report")
+
+    def set(self, changes: dict[str, dict[str, object]]) -> None:
+        """Change params.yaml, by section."""
+        file = self.root / "params.yaml"
+        tree = yaml.safe_load(file.read_text(encoding="utf-8"))
+        for section, values in changes.items():
+            tree[section] |= values
+        file.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def finished(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A repository in which `dvc repro report` has run once, and its results are committed."""
+    workspace = Workspace(tmp_path_factory.mktemp("workspace") / "twinhead")
+    workspace.root.mkdir()
+    for name in ("src", "stages"):
+        shutil.copytree(
+            REPOSITORY / name, workspace.root / name, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    settings = ["dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", ".dvc/config"]
+    ignored = [".dvc", "data", "models", "reports", "reports/plots"]
+    for name in settings + [f"{folder}/.gitignore" for folder in ignored]:
+        (workspace.root / name).parent.mkdir(exist_ok=True)
+        shutil.copy(REPOSITORY / name, workspace.root / name)
+    (workspace.root / "metrics").mkdir()
+    workspace.set(SHRUNK | {"data": SHRUNK["data"] | {"root": str(folder)}})
+    workspace.git("init", "--quiet")
+    workspace.git("add", ".")
+    workspace.git("commit", "--quiet", "--message", "Begin")
+    workspace.dvc("repro", "report")
+    workspace.git("add", ".")
+    workspace.git("commit", "--quiet", "--message", "First results")
+    return workspace
+
+
+@pytest.fixture
+def workspace(finished: Workspace) -> Iterator[Workspace]:
+    """The finished repository for a test that changes it; it is put back after the test."""
+    yield finished
+    finished.restore()

@@ -1,0 +1,175 @@
+"""Heat maps against masks: scores worked out by hand, and a fair choice of what to draw."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from twinhead import evaluation, explanation
+
+SIDE = 224
+OUTCOMES = {"hit": (1, 1), "miss": (1, 0), "false_alarm": (0, 1), "pass": (0, 0)}
+
+
+def table(*outcomes: str, category: str = "a") -> pd.DataFrame:
+    """Test images of the given outcomes, numbered 10, 11, …"""
+    pairs = [OUTCOMES[outcome] for outcome in outcomes]
+    frame = pd.DataFrame(pairs, columns=["defective", "defect_predicted"])
+    frame.index = range(10, 10 + len(frame))
+    names = [f"{category}/{number}.png" for number in frame.index]
+    kinds = np.where(frame["defective"] == 1, "cut", "good")
+    return explanation.with_outcomes(
+        frame.assign(path=names, category=category, defect_type=kinds, defect_probability=0.25)
+    )
+
+
+def square(left: int = 100, right: int = 120) -> np.ndarray:
+    """A mask that is True in that range of rows and columns."""
+    mask = np.zeros((SIDE, SIDE), bool)
+    mask[left:right, left:right] = True
+    return mask
+
+
+def peak(row: int, column: int) -> np.ndarray:
+    """A map that is 1 at one place and 0 elsewhere."""
+    heat = np.zeros((SIDE, SIDE), np.float32)
+    heat[row, column] = 1
+    return heat
+
+
+def score(heat: np.ndarray, mask: np.ndarray) -> dict:
+    return explanation.score(table("hit"), [heat], {10: mask}).metrics
+
+
+def test_outcomes_compare_the_decision_with_the_truth():
+    assert table(*OUTCOMES)["outcome"].tolist() == list(OUTCOMES)
+
+
+def test_without_defect_head_outcomes_compare_the_categories():
+    frame = pd.DataFrame({"category": list("ab"), "category_predicted": list("aa")})
+    assert explanation.with_outcomes(frame)["outcome"].tolist() == ["right", "wrong"]
+
+
+def test_a_map_that_is_the_mask_has_full_marks():
+    found = score(square().astype(np.float32), square())
+    assert [found[n] for n in ("pointing_hit", "energy_in_mask", "pixel_auroc")] == [1, 1, 1]
+    assert found["mask_area"] == pytest.approx(400 / SIDE**2)
+
+
+def test_a_map_of_everything_but_the_mask_has_none():
+    found = score((~square()).astype(np.float32), square())
+    assert [found[n] for n in ("pointing_hit", "energy_in_mask", "pixel_auroc")] == [0, 0, 0]
+
+
+def test_a_map_that_says_nothing_is_at_chance():
+    even = score(np.ones((SIDE, SIDE), np.float32), square())
+    assert even["energy_in_mask"] == pytest.approx(even["mask_area"])
+    assert even["pixel_auroc"] == 0.5
+
+
+def test_a_map_of_zeros_hits_nothing():
+    found = score(np.zeros((SIDE, SIDE), np.float32), square(0, 20))
+    assert [found[n] for n in ("pointing_hit", "energy_in_mask", "pixel_auroc")] == [0, 0, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "hit"),
+    [(110, 110, 1), (119 + 15, 110, 1), (119 + 16, 110, 0), (100 - 15, 110, 1), (84, 84, 0)],
+)
+def test_the_peak_may_lie_15_pixels_beside_the_mask(row, column, hit):
+    assert score(peak(row, column), square())["pointing_hit"] == hit
+
+
+def test_the_tolerance_grows_with_the_image():
+    mask = np.zeros((448, 448), bool)
+    mask[:100] = True
+    for row, hit in ((99 + 30, 1), (99 + 31, 0)):
+        heat = np.zeros((448, 448), np.float32)
+        heat[row, 7] = 1
+        assert score(heat, mask)["pointing_hit"] == hit
+
+
+def test_scores_are_means_over_the_masked_defects_and_apart_for_those_found():
+    maps = [peak(110, 110), peak(0, 0), peak(110, 110)]
+    rows = table("hit", "miss", "hit")
+    found = explanation.score(rows, maps, {10: square(), 11: square()}).metrics
+    assert (found["images"], found["pointing_hit"], found["energy_in_mask"]) == (2, 0.5, 0.5)
+    assert (found["found"]["images"], found["found"]["pointing_hit"]) == (1, 1)
+
+
+def test_pixel_auroc_takes_the_pixels_of_all_images_together():
+    maps = [0.1 * square().astype(np.float32), np.full((SIDE, SIDE), 0.2, np.float32)]
+    found = explanation.score(table("hit", "hit"), maps, {10: square(), 11: square()}).metrics
+    # Defective pixels at 0.1 and 0.2, others at 0 and 0.2: of four equal groups of pairs one is
+    # lost and one is tied.
+    assert found["pixel_auroc"] == pytest.approx((1 + 0 + 1 + 0.5) / 4)
+
+
+def test_heat_on_good_images_is_told_in_units_of_the_common_scale():
+    maps = [np.full((4, 4), value, np.float32) for value in (8, 2, 4)]
+    scores = explanation.score(table("hit", "pass", "false_alarm"), maps, {})
+    assert scores.scale == 8 and scores.metrics["mean_activation"] == pytest.approx(3 / 8)
+
+
+@pytest.mark.parametrize("outcomes", [["hit", "miss"], ["pass", "false_alarm"]])
+def test_without_masks_nothing_is_claimed_of_them(outcomes):
+    maps = [peak(3, 3), peak(4, 4)]
+    found = explanation.score(table(*outcomes), maps, {}).metrics
+    good = "pass" in outcomes
+    assert found.pop("images") == 0 and (found.pop("mean_activation") is not None) == good
+    assert found.pop("found") == {"images": 0, **dict.fromkeys(found.keys() - {"pixel_auroc"})}
+    assert set(found.values()) == {None}
+
+
+def test_a_defect_as_large_as_the_image_has_no_pixel_auroc():
+    found = score(peak(3, 3), np.ones((SIDE, SIDE), bool))
+    assert (found["pointing_hit"], found["mask_area"], found["pixel_auroc"]) == (1, 1, None)
+
+
+def test_the_table_has_a_row_an_image_and_scores_for_those_with_a_mask():
+    rows = table("hit", "pass")
+    found = explanation.score(rows, [peak(110, 110), peak(1, 1)], {10: square()}).table
+    assert found.index.tolist() == [10, 11] and found["outcome"].tolist() == ["hit", "pass"]
+    assert found["pointing_hit"].notna().tolist() == [True, False]
+
+
+@pytest.fixture
+def mixed() -> pd.DataFrame:
+    """Two categories of 20 images each, mostly hits and passes."""
+    outcomes = ["hit"] * 9 + ["miss"] + ["pass"] * 9 + ["false_alarm"]
+    frame = pd.concat([table(*outcomes), table(*outcomes, category="b")])
+    return frame.set_axis(range(40))
+
+
+def test_the_choice_takes_each_outcome_before_any_twice(mixed):
+    chosen = mixed.loc[explanation.choose(mixed, 4, seed=0)]
+    assert chosen.groupby("category")["outcome"].agg(sorted).tolist() == [sorted(OUTCOMES)] * 2
+
+
+@pytest.mark.parametrize("images", [1, 3, 6, 50])
+def test_the_choice_has_as_many_of_each_category_as_asked_and_none_twice(mixed, images):
+    chosen = explanation.choose(mixed, images, seed=0)
+    assert len(set(chosen)) == len(chosen)
+    assert mixed.loc[chosen, "category"].value_counts().tolist() == [min(images, 20)] * 2
+
+
+def test_the_choice_follows_the_seed(mixed):
+    first, again, other = (explanation.choose(mixed, 3, seed) for seed in (1, 1, 2))
+    assert first == again != other
+
+
+@pytest.mark.parametrize("category", ["größe 2", "../../etc", "a/b", "<b>", "新しい", "a\nb"])
+def test_an_overlay_s_file_name_is_safe_and_its_own(category):
+    rows = table("hit", "hit", category=category)
+    names = [explanation.describe(row)[0] for _, row in rows.iterrows()]
+    assert len(set(names)) == 2
+    assert all(name.endswith(".png") and not set(name) & set("/\\\n <>") for name in names)
+
+
+def test_an_overlay_s_lines_say_truth_and_answer(predictions, metrics):
+    rows = explanation.with_outcomes(evaluation.decide(predictions, metrics))
+    row = rows.loc[rows.index[rows["path"] == "bolt/test/big hole/000.png"][0]]
+    row = row.replace({row["outcome"]: "miss"})
+    _, title, said = explanation.describe(row)
+    assert title == "bolt, big hole: defect missed"
+    assert said.startswith(f"taken for {row['category_predicted']} (")
+    assert f"defect probability {row['defect_probability']:.1%}" in said and row["path"] in said

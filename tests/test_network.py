@@ -1,0 +1,146 @@
+"""The networks: the paper's, layer by layer, and the one on a pretrained backbone."""
+
+import hashlib
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from twinhead import heads, network, params
+
+PAPER = params.Model(
+    backbone="cnn", weights="imagenet", frozen=True, tasks=["category", "defect"]
+)
+PRETRAINED = PAPER.model_copy(update={"backbone": "efficientnet_lite0"})
+
+
+@pytest.fixture(scope="module")
+def paper() -> keras.Model:
+    return network.build(PAPER, image_size=224, categories=15, seed=1)
+
+
+@pytest.fixture(scope="module")
+def pretrained() -> keras.Model:
+    return network.build(PRETRAINED, image_size=64, categories=3, seed=1)
+
+
+def test_the_papers_network_has_720_976_parameters(paper: keras.Model) -> None:
+    assert paper.count_params() == 720_976
+
+
+def test_two_networks_of_the_paper_have_1_240_976_parameters() -> None:
+    alone = [
+        network.build(PAPER.model_copy(update={"tasks": [task]}), 224, 15, seed=1)
+        for task in ("category", "defect")
+    ]
+    assert sum(model.count_params() for model in alone) == 1_240_976
+
+
+def test_the_papers_layers_are_the_papers(paper: keras.Model) -> None:
+    kinds = [type(layer).__name__ for layer in paper.layers]
+    assert kinds[:11] == ["InputLayer", "Rescaling", *["Conv2D", "MaxPooling2D"] * 4,
+                          "GlobalAveragePooling2D"]  # fmt: skip
+    filters = [layer.filters for layer in paper.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert filters == [32, 64, 128, 256]
+    units = {la.name: la.units for la in paper.layers if isinstance(la, keras.layers.Dense)}
+    assert units == {"shared": 512, "category_hidden": 256, "category_logits": 15,
+                     "defect_hidden": 128, "defect_logit": 1}  # fmt: skip
+    rates = {la.name: la.rate for la in paper.layers if isinstance(la, keras.layers.Dropout)}
+    assert rates == {"shared_dropout": 0.5, "category_dropout": 0.3, "defect_dropout": 0.3}
+
+
+@pytest.mark.parametrize("tasks", [["category"], ["defect"], ["defect", "category"]])
+@pytest.mark.parametrize("settings", [PAPER, PRETRAINED])
+def test_each_task_has_its_answer(settings: params.Model, tasks: list[str]) -> None:
+    model = network.build(settings.model_copy(update={"tasks": tasks}), 64, 3, seed=1)
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    answers = model.predict(images, verbose=0)
+    assert set(answers) == set(tasks)
+    if "category" in tasks:
+        assert answers["category"].shape == (2, 3)
+        assert np.allclose(answers["category"].sum(axis=1), 1)
+    if "defect" in tasks:
+        assert answers["defect"].shape == (2, 1)
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_answers_are_float32_whatever_the_precision(precision: str) -> None:
+    model = network.build(PAPER, 32, 3, seed=1, precision=precision)
+    assert {x.dtype for x in model.output.values()} == {"float32"}
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_a_frozen_backbone_has_nothing_to_train(pretrained: keras.Model) -> None:
+    names = {weight.path.split("/")[0] for weight in pretrained.trainable_weights}
+    assert names == {"category_hidden", "category_logits", "defect_logit"}
+    thawed = network.build(PRETRAINED.model_copy(update={"frozen": False}), 64, 3, seed=1)
+    assert any("block0" in weight.path for weight in thawed.trainable_weights)
+
+
+def test_features_and_what_follows_them_make_the_whole_network(pretrained: keras.Model) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (3, 64, 64, 3)).astype(np.float32)
+    features = network.trunk(pretrained).predict(images, verbose=0)
+    network.adapt(pretrained, features, np.array([0, 1, 2]), np.zeros(3))
+    part = network.part_for(pretrained, features[:, None])
+    whole = pretrained.predict(images, verbose=0)
+    for task, answers in part.predict(features, verbose=0).items():
+        np.testing.assert_allclose(answers, whole[task], rtol=1e-4, atol=1e-5)
+
+
+def test_the_backbone_of_the_features_is_that_of_the_network(pretrained: keras.Model) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3)).astype(np.float32)
+    alone = network.imagenet_trunk(64).predict(images, verbose=0)
+    np.testing.assert_array_equal(alone, network.trunk(pretrained).predict(images, verbose=0))
+
+
+@pytest.mark.parametrize("settings", [PAPER, PRETRAINED])
+def test_equal_networks_are_equal_files_on_another_day(
+    settings: params.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests = set()
+    for number, name in enumerate(("a.keras", "b.keras")):
+        later = time.time() + number * 90_000
+        monkeypatch.setattr(time, "time", lambda later=later: later)
+        network.save(network.build(settings, 32, 3, seed=5), tmp_path / name)
+        digests.add(hashlib.sha256((tmp_path / name).read_bytes()).hexdigest())
+    assert len(digests) == 1
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.keras", "b.keras"]
+
+
+@pytest.mark.parametrize("settings", [PAPER, PRETRAINED])
+def test_a_saved_network_answers_as_before(settings: params.Model, tmp_path: Path) -> None:
+    model = network.build(settings, 32, 3, seed=5)
+    images = np.random.default_rng(1).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    if settings is PRETRAINED:
+        features = np.random.default_rng(2).normal(size=(6, 1408)).astype(np.float32)
+        network.adapt(model, features, np.array([0, 0, 1, 1, 2, 2]), np.zeros(6))
+    network.save(model, tmp_path / "model.keras")
+    again = network.load(tmp_path / "model.keras").predict(images, verbose=0)
+    for task, answers in model.predict(images, verbose=0).items():
+        np.testing.assert_array_equal(answers, again[task])
+
+
+def test_deviation_is_measured_from_good_images_of_the_category_seen() -> None:
+    features = np.array([[0.0, 10], [2, 10], [50, 0], [100, 4], [104, 8]], np.float32)
+    category, defective = np.array([0, 0, 0, 1, 1]), np.array([0, 0, 1, 0, 0])
+    layer = heads.Deviation(2)
+    layer.build([(None, 2), (None, 2)])
+    layer.adapt(features, category, defective)
+    seen = np.array([[1.0, 0], [0, 1]], np.float32)
+    result = np.asarray(layer([np.array([[3.0, 10], [106, 4]], np.float32), seen]))
+    # Good images of category 0 are 0 and 2: mean 1, deviation 1; of category 1: 102 and 2.
+    np.testing.assert_allclose(result[:, 0], [2, 2], rtol=1e-4)
+    # Constant in category 0: the spread counts as a tenth of the average, (0 + 2) / 2.
+    np.testing.assert_allclose(np.asarray(layer.scale)[:, 1], [0.1, 2], rtol=1e-3)
+
+
+def test_deviation_copes_with_categories_without_good_images_and_with_single_ones() -> None:
+    features = np.array([[4.0], [6], [1]], np.float32)
+    layer = heads.Deviation(3)
+    layer.build([(None, 1), (None, 3)])
+    layer.adapt(features, np.array([0, 0, 1]), np.array([1, 1, 0]))
+    np.testing.assert_allclose(np.asarray(layer.mean)[:, 0], [5, 1, 0])
+    assert np.isfinite(np.asarray(layer.scale)).all() and (np.asarray(layer.scale) > 0).all()

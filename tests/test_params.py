@@ -1,0 +1,231 @@
+"""params.yaml: every value is checked; an error names the key, the value and what is allowed."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import REPOSITORY
+
+from twinhead import params
+from twinhead.errors import InputError
+
+SHIPPED = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+SEEDS = [f"{section}.seed" for section in ("sample", "split", "train", "embed", "explain")]
+Load = Callable[..., params.Params]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    """Load the shipped params with some of them changed: load({"train.epochs": 3})."""
+
+    def changed(changes: dict[str, object]) -> params.Params:
+        tree = copy.deepcopy(SHIPPED)
+        for key, value in changes.items():
+            *sections, name = key.split(".")
+            section = tree
+            for part in sections:
+                section = section[part]
+            section[name] = value
+        return load_text(tmp_path, yaml.safe_dump(tree))
+
+    return changed
+
+
+def load_text(tmp_path: Path, text: str | bytes) -> params.Params:
+    file = tmp_path / "params.yaml"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return params.load(file)
+
+
+def test_the_shipped_params_are_those_of_the_design():
+    settings = params.load(REPOSITORY / "params.yaml").model_dump()
+    designed = {
+        "data": {"root": "data/raw/sample"},
+        "split": {"protocol": "random", "test_fraction": 0.2, "val_fraction": 0.1, "seed": 42},
+        "model": {"tasks": ["category", "defect"]},
+        "train": {
+            "epochs": 20, "batch_size": 32, "learning_rate": 0.001,
+            "loss_weights": {"category": 1.0, "defect": 2.0}, "patience": 5, "precision": "float32",
+            "augmentation": {"flip": True, "brightness": 0.2, "contrast": [0.8, 1.2]}, "seed": 42,
+        },
+        "evaluate": {"bootstrap": 1000},
+        "embed": {"layer": "shared", "perplexity": 30, "iterations": 1000, "seed": 42},
+        "explain": {"head": "defect", "images_per_category": 3, "seed": 42},
+        "tracking": {"experiment": "twinhead"},
+    }  # fmt: skip
+    for section, values in designed.items():
+        assert {name: settings[section][name] for name in values} == values, section
+
+
+@pytest.mark.parametrize(
+    ("key", "lowest", "below"),
+    [
+        ("sample.size", 32, 31),
+        ("data.image_size", 16, 15),
+        ("split.test_fraction", 0.01, 0),
+        ("split.val_fraction", 0.01, 0),
+        ("train.epochs", 1, 0),
+        ("train.batch_size", 1, 0),
+        ("train.learning_rate", 1e-12, 0),
+        ("train.loss_weights.category", 1e-9, 0),
+        ("train.loss_weights.defect", 1e-9, -1),
+        ("train.patience", 1, 0),
+        ("train.augmentation.brightness", 0, -0.01),
+        ("evaluate.bootstrap", 100, 99),
+        ("embed.perplexity", 1.01, 1),
+        ("embed.iterations", 250, 249),
+        ("explain.images_per_category", 1, 0),
+        *((seed, 0, -1) for seed in SEEDS),
+    ],
+)
+def test_a_value_below_its_limit_is_refused(load: Load, key, lowest, below):
+    load({key: lowest})
+    with pytest.raises(InputError, match=rf"params\.yaml: {key} is {below}; .*greater than"):
+        load({key: below})
+
+
+@pytest.mark.parametrize(
+    ("key", "highest", "above"),
+    [
+        ("sample.size", 1024, 1025),
+        ("data.image_size", 2048, 2049),
+        ("split.test_fraction", 0.89, 1),
+        ("split.val_fraction", 0.79, 1.5),
+        ("train.augmentation.brightness", 1, 1.01),
+        ("evaluate.bootstrap", 10_000, 10_001),
+        *((seed, 2**31 - 1, 2**31) for seed in SEEDS),
+    ],
+)
+def test_a_value_above_its_limit_is_refused(load: Load, key, highest, above):
+    load({key: highest})
+    with pytest.raises(InputError, match=rf"params\.yaml: {key} is {above}(\.0)?; .*less than"):
+        load({key: above})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("data.root", ""),
+        ("data.root", 7),
+        ("data.root", None),
+        ("data.image_size", "224"),
+        ("data.image_size", 224.0),
+        ("data.image_size", True),
+        ("split.protocol", "rnadom"),
+        ("split.seed", float("nan")),
+        ("split.test_fraction", True),
+        ("split.test_fraction", "0.2"),
+        ("split.test_fraction", float("nan")),
+        ("model.backbone", "resnet"),
+        ("model.tasks", "defect"),
+        ("model.tasks", ["colour", "defect"]),
+        ("train.learning_rate", "abc"),
+        ("train.learning_rate", float("inf")),
+        ("train.learning_rate", -float("inf")),
+        ("train.learning_rate", 10**400),
+        ("train.learning_rate", [0.1]),
+        ("train.learning_rate", None),
+        ("train.precision", "float16"),
+        ("train.augmentation.flip", 1),
+        ("train.augmentation.flip", "yes"),
+        ("train.augmentation.contrast", [0.8]),
+        ("train.augmentation.contrast", [0.8, 1, 1.2]),
+        ("train.augmentation.contrast", 1),
+        ("embed.layer", ""),
+        ("explain.head", "both"),
+        ("tracking.experiment", ""),
+        ("train", None),
+        ("train", 3),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused_by_key_and_value(load: Load, key, value):
+    with pytest.raises(InputError) as caught:
+        load({key: value})
+    (line,) = str(caught.value).splitlines()
+    assert f"params.yaml: {key}" in line
+    assert str(value[0] if isinstance(value, list) else value) in line
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"split.test_fraction": 0.6, "split.val_fraction": 0.4}, "split: test_fraction .*below 1"),
+        ({"model.tasks": ["category"]}, "explain.head is defect, but model.tasks lacks it"),
+        ({"model.tasks": []}, "tasks must name category, defect or both"),
+        ({"model.tasks": ["defect", "defect"]}, "each once"),
+        ({"train.augmentation.contrast": [1.2, 0.8]}, r"contrast must be \[lowest, highest\]"),
+        ({"train.augmentation.contrast": [0, 1]}, r"contrast\.0 is 0.*greater than 0"),
+    ],
+)
+def test_values_that_contradict_each_other_are_refused(load: Load, changes, said):
+    with pytest.raises(InputError, match=said):
+        load(changes)
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("train.epoch", r"train\.epoch is unknown; did you mean epochs\?"),
+        ("train.augmentation.brigthness", r"brigthness is unknown; did you mean brightness\?"),
+        ("evalute", r"evalute is unknown; did you mean evaluate\?"),
+        ("data.zzz", r"data\.zzz is unknown; known here: root, image_size"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_nearest_known_one(load: Load, key, said):
+    with pytest.raises(InputError, match=said):
+        load({key: 1})
+
+
+def test_all_faults_are_told_at_once(load: Load):
+    with pytest.raises(InputError) as caught:
+        load({"train.epochs": 0, "embed.layer": 3, "data.rot": "x"})
+    named = [line.split(": ")[1].split(" ")[0] for line in str(caught.value).splitlines()]
+    assert sorted(named) == ["data.rot", "embed.layer", "train.epochs"]
+
+
+@pytest.mark.parametrize("section", SHIPPED)
+def test_a_missing_section_is_named(tmp_path: Path, section):
+    rest = {name: values for name, values in SHIPPED.items() if name != section}
+    with pytest.raises(InputError, match=rf"params\.yaml: {section} is missing$"):
+        load_text(tmp_path, yaml.safe_dump(rest))
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n", "[1, 2]", "just words"])
+def test_a_file_without_sections_is_refused(tmp_path: Path, text):
+    with pytest.raises(InputError, match=r"params\.yaml: expected sections such as data"):
+        load_text(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("data:\n  root: [unclosed\ntrain: 1\n", " at line 3"),
+        ("data:\n\troot: x\n", " at line 2"),
+        ("data: !!python/object/apply:os.system [true]\n", " at line 1"),
+        (b"data: \xff\xfe\n", ""),
+    ],
+)
+def test_broken_yaml_is_refused_with_its_line(tmp_path: Path, text, line):
+    with pytest.raises(InputError, match=rf"params\.yaml: not valid YAML{line}$"):
+        load_text(tmp_path, text)
+
+
+def test_a_missing_file_is_named(tmp_path: Path):
+    with pytest.raises(InputError, match=r"no\.yaml: can't be read \(No such file"):
+        params.load(tmp_path / "no.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1e-05", 1e-5), ("1e-3", 1e-3), ("2E+2", 200), ("5", 5), ("1.5e-4", 1.5e-4)],
+)
+def test_a_number_may_be_written_as_dvc_writes_it(tmp_path: Path, text, value):
+    changed = yaml.safe_dump(SHIPPED).replace("learning_rate: 0.001", f"learning_rate: {text}")
+    assert load_text(tmp_path, changed).train.learning_rate == value
+
+
+def test_params_cannot_be_changed_after_loading():
+    with pytest.raises(ValueError, match="frozen"):
+        params.load(REPOSITORY / "params.yaml").train.epochs = 1

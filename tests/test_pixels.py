@@ -1,0 +1,81 @@
+"""The pixels store: row i is catalog row i, whole or not at all."""
+
+import numpy as np
+import pytest
+from conftest import CATEGORIES, SIZE, built_in
+
+from twinhead import images
+from twinhead.errors import InputError
+
+
+def test_row_i_is_catalog_row_i(built):
+    assert built.pixels.shape == (len(built.frame), SIZE, SIZE, 3)
+    assert built.pixels.dtype == np.uint8
+    for row in range(0, len(built.frame), 7):
+        expected = images.read(built.root / built.frame["path"][row], SIZE).pixels
+        assert (built.pixels[row] == expected).all()
+
+
+def test_colours_and_categories_agree(built):
+    for category, (colour, *_) in CATEGORIES.items():
+        rows = (built.frame["category"] == category) & (built.frame["defective"] == 0)
+        mean = built.pixels[np.flatnonzero(rows)].mean(axis=(0, 1, 2))
+        assert np.abs(mean - colour).max() < 4
+
+
+def test_masks_are_found_by_the_image_s_number(built):
+    rows = np.flatnonzero(built.frame["mask"] != "")
+    assert list(built.masks) == rows.tolist() and len(rows) == 8
+    for row, mask in built.masks.items():
+        assert mask.shape == (SIZE, SIZE) and mask.dtype == bool
+        bright = built.pixels[row].min(axis=2) > 200  # a defect is a bright disc
+        assert (bright == mask).mean() > 0.95 and mask.any()
+
+
+def test_the_stored_pixels_are_mapped_not_loaded_and_read_only(built):
+    assert isinstance(built.pixels, np.memmap)
+    with pytest.raises(ValueError, match="read-only"):
+        built.pixels[0] = 0
+
+
+@pytest.mark.parametrize("workers", [1, 7])
+def test_the_number_of_workers_changes_nothing(built, build, workers):
+    again = build(built.root, workers=workers)
+    assert again.frame.equals(built.frame)
+    assert (again.pixels == built.pixels).all()
+    assert all((again.masks[row] == mask).all() for row, mask in built.masks.items())
+
+
+def test_progress_ends_at_the_total(built, build):
+    told = []
+    build(built.root, progress=lambda done, total: told.append((done, total)))
+    total = len(built.frame)
+    assert told == [(done, total) for done in range(1, total + 1)]
+
+
+def test_no_masks_at_all_is_an_ordinary_case(build, copied):
+    for mask in copied.glob("bolt/ground_truth/*/*"):
+        mask.unlink()
+    found = build(copied)
+    assert found.masks == {} and (found.frame["mask"] == "").all()
+
+
+def test_a_mask_that_marks_nothing_is_no_mask(build, copied):
+    empty = images.Image.new("L", (48, 48))
+    empty.save(copied / "bolt/ground_truth/scratch/000_mask.png")
+    found = build(copied)
+    assert len(found.masks) == 7 and all(mask.any() for mask in found.masks.values())
+
+
+def test_all_bad_files_are_told_at_once_and_nothing_is_left(copied, tmp_path):
+    bad = ["bolt/test/scratch/001.png", "größe 2/train/good/003.jpg"]
+    for file in bad:
+        (copied / file).write_bytes((copied / file).read_bytes()[:300])
+    bad.insert(0, "bolt/ground_truth/big hole/000_mask.png")
+    (copied / bad[0]).write_bytes(b"")
+    with pytest.raises(InputError) as caught:
+        built_in(tmp_path / "built", copied)
+    assert [line.split(": ")[0] for line in str(caught.value).splitlines()] == [
+        str(copied / file) for file in bad
+    ]
+    assert not list((tmp_path / "built").iterdir())

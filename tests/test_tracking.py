@@ -1,0 +1,91 @@
+"""The bridge to MLflow: nothing that befalls the store costs any work."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY
+from mlflow.tracking import MlflowClient
+
+from twinhead import tracking
+
+ROOM = ".dvc/tmp/exps/standalone/tmp7a"
+"""Where DVC makes its throw-away copies."""
+
+
+@pytest.fixture
+def closed() -> str:
+    """The address of a server that isn't there."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_a_server_that_cannot_be_reached_costs_no_training_and_is_said_once(workspace, closed):
+    model = workspace.root / "models/model.keras"
+    before = model.stat().st_mtime_ns
+    done = workspace.run("python", "stages/train.py", MLFLOW_TRACKING_URI=closed)
+    assert done.returncode == 0 and "Traceback" not in done.stdout, done.stdout
+    assert model.stat().st_mtime_ns > before and "train: done" in done.stdout
+    said = [line for line in done.stdout.splitlines() if "can't be used" in line]
+    assert len(said) == 1 and closed in said[0]
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A repository with a throw-away copy of itself inside."""
+    (tmp_path / ROOM / ".dvc").mkdir(parents=True)
+    return tmp_path
+
+
+@pytest.mark.parametrize("place", ["", "stages", ROOM])
+@pytest.mark.parametrize("told", [True, False], ids=["DVC_ROOT", "folder alone"])
+def test_the_store_lies_at_the_repository_s_root_from_wherever_it_is_asked(
+    repository, monkeypatch, place, told
+):
+    (repository / place).mkdir(exist_ok=True)
+    monkeypatch.chdir(repository / place)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    if told:
+        monkeypatch.setenv("DVC_ROOT", str(repository if place != ROOM else repository / ROOM))
+    assert tracking.repository() == repository
+    assert tracking.store() == f"sqlite:///{repository / 'mlflow.db'}"
+
+
+OPEN_A_RUN = """
+import sys
+from twinhead import params, tracking
+
+settings = params.load()
+seed = settings.explain.model_copy(update={"seed": int(sys.argv[1])})
+with tracking.training(settings.model_copy(update={"explain": seed})):
+    pass
+"""
+
+
+def test_several_processes_may_open_a_new_store_at_once(finished, tmp_path):
+    """As the workers of `dvc exp run --queue` do, each in a copy of its own."""
+    (tmp_path / ".dvc/tmp").mkdir(parents=True)
+    variables = {"DVC_ROOT": str(tmp_path), "PYTHONPATH": str(REPOSITORY / "src")}
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", OPEN_A_RUN, str(seed)],
+            cwd=finished.root,
+            env=os.environ | variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for seed in range(3)
+    ]
+    said = [worker.communicate()[0] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0, 0], said
+    store = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    (experiment,) = [e for e in store.search_experiments() if e.name != "Default"]
+    runs = store.search_runs([experiment.experiment_id])
+    assert sorted(run.data.params["explain.seed"] for run in runs) == ["0", "1", "2"], said
+    artifacts = (tmp_path / "mlartifacts").as_uri()
+    assert all(run.info.artifact_uri.startswith(artifacts) for run in runs)

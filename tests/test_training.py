@@ -1,0 +1,166 @@
+"""Training: it learns, chooses on val, repeats itself, and survives being killed."""
+
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import SIZE, Built
+
+from twinhead import features, network, params, splits, training
+from twinhead.batches import Batches
+from twinhead.errors import InputError
+
+SHIPPED = params.load(Path(__file__).parents[1] / "params.yaml")
+CNN = SHIPPED.model.model_copy(update={"backbone": "cnn"})
+
+
+class Killed(BaseException):
+    """Nothing catches it: as sudden as a signal, at the end of an epoch."""
+
+
+@pytest.fixture(scope="session")
+def stored(built: Built, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+    """The frozen backbone's features of the small data set."""
+    path, trunk = tmp_path_factory.mktemp("features") / "features.npy", network.imagenet_trunk(SIZE)
+    features.build(trunk.predict_on_batch, trunk.output.shape[-1], built.pixels, 2, path)
+    return features.load(path)
+
+
+@pytest.fixture
+def train(
+    built: Built, stored: np.ndarray, split: pd.Series, tmp_path: Path
+) -> Callable[..., training.Result]:
+    def run(
+        model: params.Model = CNN,
+        state: str = "state",
+        frame: pd.DataFrame = built.frame,
+        epoch_done: training.EpochDone = lambda row, seconds: None,
+        **changes: object,
+    ) -> training.Result:
+        settings = SHIPPED.train.model_copy(update={"epochs": 3, "batch_size": 8} | changes)
+        inputs = network.inputs(model, built.pixels, stored)
+        return training.train(
+            inputs, SIZE, frame, split, model, settings, tmp_path / state, epoch_done
+        )
+
+    return run
+
+
+def digest(result: training.Result) -> str:
+    weights = [*result.best().get_weights(), *result.checkpoint().get_weights()]
+    data = b"".join(np.ascontiguousarray(weight).tobytes() for weight in weights)
+    return sha256(data + result.history.to_csv().encode()).hexdigest()
+
+
+def test_the_default_network_learns_categories_and_defects(
+    train: Callable[..., training.Result],
+) -> None:
+    history = train(SHIPPED.model, epochs=12, learning_rate=0.005).history
+    assert history["val_category_accuracy"].iloc[-1] == 1
+    assert history["train_loss"].iloc[-1] < 0.5 * history["train_loss"].iloc[0]
+
+
+@pytest.mark.parametrize("model", [CNN, SHIPPED.model], ids=["cnn", "pretrained"])
+def test_a_killed_training_ends_with_the_bytes_of_one_never_killed(
+    train: Callable[..., training.Result], model: params.Model, tmp_path: Path
+) -> None:
+    undisturbed = digest(train(model, state="one"))
+    for fatal in (1, 2):
+
+        def kill(row: dict, seconds: float, fatal: int = fatal) -> None:
+            if row["epoch"] == fatal:
+                raise Killed
+
+        with pytest.raises(Killed):
+            train(model, state="other", epoch_done=kill)
+    told: list[int] = []
+    resumed = train(model, state="other", epoch_done=lambda row, seconds: told.append(row["epoch"]))
+    assert told == [3]
+    assert digest(resumed) == undisturbed
+    assert not (tmp_path / "other").exists()
+
+
+def test_state_of_other_params_is_not_taken_up(train: Callable[..., training.Result]) -> None:
+    def kill(row: dict, seconds: float) -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        train(epoch_done=kill, learning_rate=0.01)
+    told: list[int] = []
+    train(epoch_done=lambda row, seconds: told.append(row["epoch"]))
+    assert told == [1, 2, 3]
+
+
+def test_a_half_written_state_is_not_taken_up(
+    train: Callable[..., training.Result], tmp_path: Path
+) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "state.npz").write_bytes(b"PK\x03\x04 torn")
+    assert len(train(epochs=1).history) == 1
+
+
+def test_another_seed_gives_another_network(train: Callable[..., training.Result]) -> None:
+    assert digest(train(epochs=1, seed=1)) != digest(train(epochs=1, seed=2))
+
+
+def test_the_lowest_validation_loss_chooses_the_epoch_and_patience_ends_it(
+    train: Callable[..., training.Result], built: Built, split: pd.Series
+) -> None:
+    result = train(epochs=12, patience=1, learning_rate=0.02)
+    losses = result.history["val_loss"]
+    assert result.progress.best_epoch == losses.idxmin() + 1
+    assert len(losses) == 12 or len(losses) == result.progress.best_epoch + 1
+    assert result.metrics()["val_loss"] == losses.min()
+    rows = np.flatnonzero(split == splits.VAL)
+    scores = result.best().predict(Batches(built.pixels, rows, {}), verbose=0)["defect"][:, 0]
+    truth = built.frame["defective"].to_numpy()[rows]
+    loss = -np.log(np.where(truth, scores, 1 - scores).astype(float)).mean()
+    assert loss == pytest.approx(result.metrics()["val_defect_loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize("task", ["category", "defect"])
+def test_a_single_head_has_the_same_names_in_its_history(
+    train: Callable[..., training.Result], task: str
+) -> None:
+    history = train(CNN.model_copy(update={"tasks": [task]}), epochs=1).history
+    other = "defect" if task == "category" else "category"
+    for name in (f"train_{task}_loss", f"val_{task}_loss", f"train_{task}_accuracy", "val_loss"):
+        assert name in history
+    assert not [name for name in history if other in name]
+    weight = getattr(SHIPPED.train.loss_weights, task)
+    assert history["train_loss"][0] == pytest.approx(weight * history[f"train_{task}_loss"][0])
+
+
+def test_a_defect_head_without_defects_is_refused_with_the_remedy(
+    train: Callable[..., training.Result], built: Built
+) -> None:
+    with pytest.raises(InputError, match=r"no defective image.*model\.tasks"):
+        train(frame=built.frame.assign(defective=0))
+    with pytest.raises(InputError, match="no good image"):
+        train(frame=built.frame.assign(defective=1))
+
+
+def test_a_loss_that_is_no_number_stops_the_training(train: Callable[..., training.Result]) -> None:
+    with pytest.raises(InputError, match=r"epoch \d.*learning_rate"):
+        train(learning_rate=1e30, schedule="constant", epochs=8)
+
+
+def test_every_view_of_stored_features_is_seen_once_an_epoch(stored: np.ndarray) -> None:
+    rows = np.array([4, 7, 9])
+    batches = Batches(stored, rows, {}, 2, SHIPPED.train, epoch=1)
+    given = np.concatenate([batches[number][0] for number in range(len(batches))])
+    expected = stored[rows].reshape(-1, stored.shape[2])
+    assert sorted(map(bytes, given)) == sorted(map(bytes, expected))
+    assert [bytes(x) for x in given] != [bytes(x) for x in expected]
+
+
+def test_views_are_flips_of_the_photograph(tmp_path: Path) -> None:
+    images = np.arange(2 * 3 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3, 3)
+    features.build(lambda x: x[..., 0].reshape(len(x), -1), 9, images, 4, tmp_path / "f.npy")
+    views = features.load(tmp_path / "f.npy").reshape(2, 4, 3, 3)
+    grey = images[..., 0]
+    for view, flipped in enumerate((grey, grey[:, :, ::-1], grey[:, ::-1], grey[:, ::-1, ::-1])):
+        np.testing.assert_array_equal(views[:, view], flipped)
