@@ -1,7 +1,7 @@
 """Does one network with two heads beat two networks with one? Queue, run and tabulate the answer.
 
 Both backbones, each with both heads and with either one, three seeds: eighteen experiments through
-DVC's queue. The table comes from their MLflow runs and goes to docs/comparison.md.
+DVC's queue. The table comes from their MLflow runs and goes into docs/comparison.md and README.md.
 
     python benchmarks/comparison.py [-S data.root=/absolute/path ...]
 """
@@ -21,7 +21,7 @@ BACKBONES = {
 }
 TASKS = {"both": "category,defect", "category": "category", "defect": "defect"}
 SEEDS = (0, 1, 2)
-TABLE = Path("docs/comparison.md")
+TABLE, README = Path("docs/comparison.md"), Path("README.md")
 COLUMNS = {
     "metrics.training/parameters": "parameters",
     "metrics.training/trained_parameters": "trained",
@@ -42,8 +42,12 @@ def compare(overrides: list[str]) -> None:
         dvc("exp", "run", "--queue", "--name", _name(backbone, tasks, seed), *settings, "evaluate")
     # One at a time: the seconds of two trainings that share a processor say nothing.
     dvc("exp", "run", "--run-all", "--jobs", "1")
-    TABLE.write_text(report(tracking.runs(params.load()), names), encoding="utf-8")
-    print(TABLE.read_text(encoding="utf-8"))
+    text = report(tracking.runs(params.load()), names)
+    TABLE.write_text(f"# One network or two\n\n{text}", encoding="utf-8")
+    begin, end = "<!-- comparison -->\n", "<!-- /comparison -->"
+    before, _, rest = README.read_text(encoding="utf-8").partition(begin)
+    README.write_text(before + begin + text + end + rest.partition(end)[2], encoding="utf-8")
+    print(text)
 
 
 def report(runs: pd.DataFrame, names: list[str]) -> str:
@@ -64,7 +68,7 @@ def report(runs: pd.DataFrame, names: list[str]) -> str:
     claims = [line for backbone in BACKBONES for line in _claims(runs, backbone)]
     data = runs.iloc[0]["params.data.root"]
     head = f"Data: `{data}`; mean ± standard deviation over the seeds {SEEDS}; test images only.\n"
-    return "\n".join(["# One network or two", "", head, *lines, "", *claims, ""])
+    return "\n".join([head, *lines, "", *claims, ""])
 
 
 def _claims(runs: pd.DataFrame, backbone: str) -> list[str]:

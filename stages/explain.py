@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import numpy as np
-import pandas as pd
 
 from twinhead import catalog, explanation, params, paths, pixels, splits, stage
 from twinhead.plots import overlay
@@ -12,10 +11,10 @@ from twinhead.plots import overlay
 def explain() -> None:
     settings = params.load()
     with stage.loading():
-        from twinhead import gradcam, network, relevance, tracking
+        from twinhead import gradcam, inference, network, relevance, tracking
 
     frame = catalog.read(paths.CATALOG)
-    predictions = pd.read_csv(paths.PREDICTIONS, keep_default_na=False)
+    predictions = inference.read(paths.PREDICTIONS)
     test = explanation.with_outcomes(predictions[predictions["split"] == splits.TEST])
     model, images = network.load(paths.MODEL), pixels.load(paths.PIXELS)
     masks = pixels.load_masks(paths.MASKS, frame)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from conftest import save
 
-from twinhead import catalog, embedding, evaluation, explanation, report
+from twinhead import baselines, catalog, embedding, evaluation, explanation, report
 
 HOSTILE = '<script>alert("1")</script>&amp;\'"'
 
@@ -31,7 +31,7 @@ def page(built, split, predictions, tmp_path, monkeypatch):
             root,
             index=catalog.counts(built.frame.assign(category=table["category"])),
             train={"parameters": 720_976, "epochs": 3, "best_epoch": 2},
-            evaluate=metrics,
+            evaluate=metrics | {"baselines": baselines.judge(table, np.zeros((len(table), 2)))},
             embed=embedding.measure(points, points, built.frame, split),
             explain=explanation.score(test, heat, built.masks).metrics,
         )

@@ -1,5 +1,7 @@
 """The network's answers for stored pixels."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pandas as pd
@@ -32,6 +34,12 @@ def predict(
     if "defect" in answers:
         table["defect_probability"] = answers["defect"][:, 0]
     return table
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Read predictions back from their file; a category called 001 or NA stays a name."""
+    names = ("path", "split", "category", "defect_type", "category_predicted")
+    return pd.read_csv(path, dtype=dict.fromkeys(names, str), keep_default_na=False)
 
 
 def features(model: keras.Model, inputs: np.ndarray, layer: str) -> np.ndarray:

@@ -45,7 +45,9 @@ def page(root: str, index: dict, train: dict, evaluate: dict, embed: dict, expla
         f" epochs; epoch {train['best_epoch']} is kept.</p>",
         "<h2>How good it is</h2>",
         "<p><b>test</b> counts: the network has never seen those images. The brackets are 95%"
-        f" intervals. {_threshold(evaluate)}</p>",
+        f" intervals. {_threshold(evaluate)} The columns behind test are simple guesses for the same"
+        " test images: always good, the category's share of defective images, and a logistic"
+        " regression on the features of a pretrained backbone.</p>",
         _headline(evaluate),
         _pictures(paths.PLOTS / "evaluate", "plots"),
         "<h2>Per category (test images)</h2>",
@@ -82,11 +84,13 @@ def _threshold(evaluate: dict) -> str:
 
 
 def _headline(evaluate: dict) -> str:
-    rows = []
+    rows, guesses = [], evaluate["baselines"]
     for (head, name), label in _ROWS.items():
         if head in evaluate[splits.TEST]:
-            rows.append([label, *(_with_interval(evaluate[s][head], name) for s in splits.SPLITS)])
-    return _table(["", *splits.SPLITS], rows)
+            judged = [_with_interval(evaluate[split][head], name) for split in splits.SPLITS]
+            guessed = [_number(guess.get(head, {}).get(name)) for guess in guesses.values()]
+            rows.append([label, *judged, *guessed])
+    return _table(["", *splits.SPLITS, *(name.replace("_", " ") for name in guesses)], rows)
 
 
 def _by_category(evaluate: dict) -> str:

@@ -82,7 +82,7 @@ def epochs(total: int, tell: Callable[[dict, float], None]) -> Callable[[dict, f
 
 
 def write_json(content: dict, path: Path) -> None:
-    """Write a metrics file: sorted by us, six significant digits, whole or not at all."""
+    """Write a metrics file: nine significant digits, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".partial")
     text = json.dumps(_rounded(content), indent=2, ensure_ascii=False, allow_nan=False)
@@ -100,4 +100,4 @@ def fresh(folder: Path) -> Path:
 def _rounded(value: object) -> object:
     if isinstance(value, dict):
         return {key: _rounded(inner) for key, inner in value.items()}
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+    return float(f"{value:.9g}") if isinstance(value, float) else value

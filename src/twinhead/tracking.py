@@ -65,6 +65,7 @@ class Live:
     """The run of a training, as it happens. A server that fails stops only the telling."""
 
     run_id: str = ""
+    failed: bool = False
 
     def epoch(self, row: dict[str, float], seconds: float) -> None:
         """Log one epoch's row of the history, and its duration."""
@@ -126,6 +127,8 @@ def record(stage: str, settings: params.Params, live: Live | None = None) -> Non
     nothing: the files stay, and calling this again sends them.
     """
     live = live or Live()
+    if live.failed:
+        return
     with _spared(live):
         experiment = _connect(settings)
         digests = _digests(settings)
@@ -248,7 +251,7 @@ def _spared(live: Live) -> Iterator[None]:
         reason = str(error).splitlines()[0][:200]
         print(f"MLflow at {store()} can't be used: {reason}")
         print("The work goes on and its results are kept; `make track` sends them later.", flush=True)
-        live.run_id = ""
+        live.run_id, live.failed = "", True
 
 
 def _runs(experiment: str, digests: dict[str, str]) -> list[mlflow.entities.Run]:
