@@ -21,6 +21,7 @@ ui: $(READY) ## Open the MLflow UI on the pipeline's own store (http://127.0.0.1
 	python -m twinhead ui
 
 track: $(READY) ## Send this workspace's results to MLflow, where its run lacks them
+	@dvc status --quiet --with-deps report || (echo 'params, code or data changed since the last `dvc repro`: run it first'; exit 1)
 	python -m twinhead track
 
 comparison: $(READY) ## One network with two heads against two with one, through DVC's queue

@@ -10,7 +10,7 @@ def sample() -> None:
     try:
         render(paths.SAMPLE, **settings.model_dump(), progress=stage.progress("sample"))
     except (ValueError, FileExistsError) as error:
-        raise InputError(str(error)) from None
+        raise InputError(f"params.yaml: sample: {error}") from None
 
 
 if __name__ == "__main__":

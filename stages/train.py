@@ -1,5 +1,7 @@
 """Fit the network to the train split; val chooses the epoch."""
 
+import shutil
+
 from twinhead import catalog, features, params, paths, pixels, splits, stage
 from twinhead.plots import training as curves
 
@@ -29,6 +31,7 @@ def train() -> None:
         curves.learning_curves(
             result.history, result.progress.best_epoch, paths.PLOTS / "train/learning_curves.png"
         )
+    shutil.rmtree(paths.TRAINING_STATE, ignore_errors=True)
     tracking.record("train", settings, live)
 
 

@@ -49,7 +49,8 @@ def assert_complete(workspace: Workspace, run: Run) -> None:
     assert data.dataset.name == "inspected" and index["digest"].startswith(data.dataset.digest)
     for name in ("loss/train", "loss/val", "category_accuracy/val", "defect_auroc/val"):
         assert [point.step for point in store.get_metric_history(run_id, name)] == [1, 2], name
-    for name in ("index/images", "split/test_images", "training/parameters", "train/defect_auroc",
+    for name in ("index/images", "split/test_images", "training/parameters",
+                 "training/trained_parameters", "train/defect_auroc",
                  "val/defect_auroc", "test/defect_auroc", "test/category_accuracy",
                  "embed/trustworthiness", "explain/pointing_hit"):  # fmt: skip
         assert name in run.data.metrics, name

@@ -4,6 +4,7 @@ import os
 import sys
 
 from twinhead import params, paths, stage
+from twinhead.errors import InputError
 
 
 def track() -> None:
@@ -12,15 +13,16 @@ def track() -> None:
     with stage.loading():
         from twinhead import tracking
 
-    if paths.MODEL.exists():
-        tracking.record("report", settings)
+    if not paths.REPORT.exists():
+        raise InputError(f"{paths.REPORT} is missing; run `dvc repro` or `dvc checkout` first")
+    tracking.record("report", settings)
     print(f"track: runs are in {tracking.store()}")
 
 
 def ui() -> None:
-    """Open the MLflow UI on the pipeline's own store, this workspace's run included."""
-    track()
-    from twinhead import tracking
+    """Open the MLflow UI on the pipeline's own store."""
+    with stage.loading():
+        from twinhead import tracking
 
     if not tracking.store().startswith("sqlite"):
         return print("ui: the store is a server of yours, with a UI of its own")

@@ -11,7 +11,7 @@ def augment(
     """Flip, brighten and stretch one image as the paper does.
 
     image: (height, width, 3), on the scale of 0 to 255. Returns float32 of that shape and scale:
-    mirrored left to right for every other image, a brightness of up to ± settings.brightness
+    mirrored left to right for half of the images, a brightness of up to ± settings.brightness
     (1 = full scale) added, contrast scaled about each channel's mean, and clipped to 0 … 255.
     The order in which images come changes nothing.
     """

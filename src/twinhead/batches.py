@@ -1,4 +1,4 @@
-"""Stored pixels as the batches that Keras trains on and predicts from."""
+"""Stored pixels or features as the batches that Keras trains on and predicts from."""
 
 import math
 
@@ -35,7 +35,7 @@ class Batches(keras.utils.PyDataset):
         settings: params.Train | None = None,
         epoch: int = 0,
     ) -> None:
-        super().__init__(workers=1, max_queue_size=4)
+        super().__init__()
         self.inputs, self.targets, self.batch_size = inputs, targets, batch_size
         self.settings, self.epoch = settings, epoch
         views = inputs.shape[1] if settings and inputs.ndim == 3 else 1

@@ -71,7 +71,7 @@ def counts(frame: pd.DataFrame) -> dict:
 
 
 def digest(frame: pd.DataFrame) -> str:
-    """The data set's identity: SHA-256 over every image's path, label, mask path and bytes."""
+    """The data set's identity: SHA-256 over every image's bytes, path, label and mask path."""
     identity = frame[["path", "category", "defect_type", "mask", "sha256"]]
     return sha256(json.dumps(identity.to_numpy().tolist()).encode()).hexdigest()
 

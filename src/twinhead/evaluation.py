@@ -62,16 +62,22 @@ def _areas(
     defective: np.ndarray, scores: np.ndarray, resamples: int, rng: np.random.Generator
 ) -> np.ndarray | None:
     """The area of the sample itself, and then of each resample: (1 + resamples,)."""
-    bad, good = scores[defective], scores[~defective]
+    _, places = np.unique(scores, return_inverse=True)
+    bad, good = places[defective], places[~defective]
     if not len(bad) or not len(good):
         return None
-    ordered = (bad[:, None] > good) + 0.5 * (bad[:, None] == good)
-    # How often each image was drawn; in the sample itself once.
-    times_bad, times_good = (
-        np.vstack([np.ones(n), rng.multinomial(n, np.full(n, 1 / n), resamples)])
-        for n in (len(bad), len(good))
-    )
-    return ((times_bad @ ordered) * times_good).sum(axis=1) / (len(bad) * len(good))
+    areas = []
+    for draw in range(1 + resamples):
+        if draw:
+            drawn_bad, drawn_good = rng.choice(bad, len(bad)), rng.choice(good, len(good))
+        else:
+            drawn_bad, drawn_good = bad, good
+        times_bad, times_good = (
+            np.bincount(drawn, minlength=places.max() + 1) for drawn in (drawn_bad, drawn_good)
+        )
+        below = np.cumsum(times_good) - times_good / 2  # ties count half
+        areas.append(times_bad @ below / (len(bad) * len(good)))
+    return np.array(areas)
 
 
 def judge(predictions: pd.DataFrame, resamples: int) -> dict:

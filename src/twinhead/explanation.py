@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 TOLERANCE = 15 / 224
 """How far beside the mask a peak may lie and still count, as a share of the image's side."""
-FULL_COLOUR = 0.95
+FULL_COLOUR = 0.5
 """The colour scale ends at this quantile of the defective images' peaks, for all images alike."""
 
 

@@ -39,9 +39,9 @@ def comparing(maps: list[keras.KerasTensor], tasks: list[str], categories: int, 
     that it need not learn what each product looks like; without a category head, from all good
     images. docs/choosing.md has the measurements behind it. Shapes as `paper` gives them.
     """
-    pooled = [MeanAndSpread(name=f"pooled_{place}")(x) for place, x in enumerate(maps, start=1)]
-    features = layers.Concatenate(name=FEATURES)(pooled)
-    shared = Standardised(name=SHARED)(features)
+    pooled = [MeanAndSpread(dtype="float32", name=f"pooled_{place}")(x) for place, x in enumerate(maps, start=1)]
+    features = layers.Concatenate(dtype="float32", name=FEATURES)(pooled)
+    shared = Standardised(dtype="float32", name=SHARED)(features)
     answers = {}
     if "category" in tasks:
         x = layers.Dense(512, activation="relu", name="category_hidden")(shared)
@@ -50,7 +50,7 @@ def comparing(maps: list[keras.KerasTensor], tasks: list[str], categories: int, 
     if "defect" in tasks:
         seen = [answers["category"]] if "category" in tasks else []
         groups = categories if "category" in tasks else 1
-        deviation = Deviation(groups, name=DEVIATION)([shared, *seen])
+        deviation = Deviation(groups, dtype="float32", name=DEVIATION)([shared, *seen])
         answers["defect"] = _defect(deviation, start="zeros")
     return answers
 
@@ -104,7 +104,10 @@ class Deviation(layers.Layer):
         """Take the statistics from the good training images of each category.
 
         A category without good images takes all of its images, and one with a single image the
-        average category's spread: (images, features), (images,) and (images,).
+        average category's spread.
+
+        Args:
+            features: (images, features). category, defective: (images,), integers.
         """
         mean, scale = np.zeros(self.mean.shape), np.full(self.scale.shape, np.nan)
         for number in range(self.categories):

@@ -12,6 +12,8 @@ from PIL import Image, ImageOps
 from twinhead.errors import InputError
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
+JPEG = b"\xff\xd8"
+"""How a JPEG file begins."""
 MAX_PIXELS = 2 * Image.MAX_IMAGE_PIXELS
 """Pillow refuses larger pictures before it decodes them; no inspection camera makes such."""
 
@@ -43,10 +45,17 @@ def read(path: Path, size: int) -> Photograph:
 def read_mask(path: Path, size: int) -> np.ndarray:
     """Return a mask file as bool, (size, size): True where more than half of a pixel is defective.
 
-    A defect too thin for that keeps every pixel that it touches.
+    In the file all that isn't black counts, but of a JPEG, which blurs edges, only what is nearer to
+    full scale. A defect too thin for the new size keeps every pixel that it touches.
     """
-    grey = _decode(_bytes(path), path)[0].convert("L").point(lambda value: 255 * (value > 0))
-    share = np.asarray(grey.resize((size, size), Image.Resampling.BOX))
+    data = _bytes(path)
+    picture = _decode(data, path)[0]
+    if picture.mode.startswith("I"):
+        values = np.asarray(picture)
+    else:
+        values = np.asarray(_rgb(picture, path)).max(axis=2)
+    marked = Image.fromarray(np.uint8(255) * (values > (127 if data.startswith(JPEG) else 0)))
+    share = np.asarray(marked.resize((size, size), Image.Resampling.BOX))
     return share > 127 if (share > 127).any() else share > 0
 
 
@@ -86,4 +95,7 @@ def _rgb(picture: Image.Image, path: Path) -> Image.Image:
         raise InputError(f"{path}: floating-point pixels; expected 8 or 16 bits")
     if picture.mode == "P" and "transparency" in picture.info:
         picture = picture.convert("RGBA")
-    return picture.convert("RGB")
+    try:
+        return picture.convert("RGB")
+    except ValueError:
+        raise InputError(f"{path}: colours of kind {picture.mode}; expected grey or RGB") from None

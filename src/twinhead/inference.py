@@ -1,4 +1,4 @@
-"""The network's answers for stored pixels."""
+"""The network's answers for stored pixels or features."""
 
 from pathlib import Path
 

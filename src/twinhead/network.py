@@ -29,8 +29,9 @@ def build(
     """
     keras.utils.set_random_seed(seed)
     policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(precision)
     try:
+        # Stored features are float32, and the network that is judged must be the one that is kept.
+        keras.config.set_dtype_policy("float32" if is_frozen(settings) else precision)
         image = keras.Input((image_size, image_size, 3), name="image")
         if settings.backbone == "cnn":
             pooled = layers.GlobalAveragePooling2D(name="pooled")(cnn.build(image)["pool4"])
@@ -39,6 +40,7 @@ def build(
             weights = "imagenet" if settings.weights == "imagenet" else None
             maps = efficientnet_lite0.build(image, weights)
             chosen = [maps[name] for name in STAGES]
+            keras.config.set_dtype_policy(precision)
             answers = heads.comparing(chosen, settings.tasks, categories, seed)
     finally:
         keras.config.set_dtype_policy(policy)

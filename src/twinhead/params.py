@@ -113,7 +113,7 @@ class Evaluate(Section):
 
 
 class Embed(Section):
-    layer: Annotated[str, Field(min_length=1)]
+    layer: Literal["shared", "pooled", "category_hidden", "defect_hidden", "deviation"]
     perplexity: Annotated[Float, Field(gt=1)]
     iterations: Annotated[int, Field(ge=250)]
     seed: Seed

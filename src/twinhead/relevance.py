@@ -9,6 +9,9 @@ import tensorflow as tf
 from twinhead import heads
 from twinhead.batches import PREDICT_SIZE
 
+NOISE = 0.1
+"""What is below this share of an image's peak counts as nothing."""
+
 
 def is_possible(model: keras.Model) -> bool:
     """Whether the network has a defect head that compares."""
@@ -21,8 +24,9 @@ def heat_maps(model: keras.Model, pixels: np.ndarray, rows: Sequence[int]) -> It
     Each position of a feature map gives what it adds to the defect's logit: the gradient times the
     difference from the mean of good images of that category, summed over the channels: a first-order
     Taylor expansion around "good" (Montavon et al. 2017, arXiv:1512.02479). The coarsest map says
-    what is odd, the finer ones say where: the heat is the product of the two, each cut off at zero
-    and enlarged bilinearly. docs/choosing.md compares it with Grad-CAM.
+    what is odd, all together say where: the heat is the geometric mean of the two, each cut off at
+    zero and enlarged bilinearly, less a tenth of its peak. It is in units of the logit at a position.
+    docs/choosing.md compares it with Grad-CAM and others.
 
     Args:
         pixels: (images, size, size, 3), on the scale of 0 to 255; rows: which of them, in which order.
@@ -46,10 +50,11 @@ def heat_maps(model: keras.Model, pixels: np.ndarray, rows: Sequence[int]) -> It
         likely = answers.get("category", tf.ones_like(answers["logit"]))
         added = []
         for x, slope, good in zip(found, gradients, reference, strict=True):
-            difference = x - (likely @ good)[:, None, None, :]
-            share = tf.reduce_sum(slope * difference, axis=3, keepdims=True)
+            difference = tf.cast(x, tf.float32) - (likely @ good)[:, None, None, :]
+            share = tf.reduce_sum(tf.cast(slope, tf.float32) * difference, axis=3, keepdims=True)
             added.append(tf.image.resize(share, size)[..., 0])
-        return tf.nn.relu(added[-1]) * tf.nn.relu(tf.add_n(added[:-1]))
+        heat = tf.sqrt(tf.nn.relu(added[-1]) * tf.nn.relu(tf.add_n(added)))
+        return tf.nn.relu(heat - NOISE * tf.reduce_max(heat, axis=(1, 2), keepdims=True))
 
     for start in range(0, len(rows), PREDICT_SIZE // 2):
         batch = pixels[list(rows[start : start + PREDICT_SIZE // 2])]

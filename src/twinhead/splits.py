@@ -79,7 +79,8 @@ def counts(frame: pd.DataFrame, split: pd.Series) -> dict:
 
 
 def _draw(frame: pd.DataFrame, total: int, rng: np.random.Generator) -> pd.Index:
-    """Draw rows so that each stratum gives its share, to the nearest image, and the sum is total.
+    """Draw rows so that each stratum gives its share, to the nearest image, and the sum is total,
+    or as near to it as that allows.
 
     scikit-learn's stratified split refuses strata of one image and draws smaller than the number of
     strata; a factory's first folder has both. A stratum never gives its last image.

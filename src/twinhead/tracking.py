@@ -28,10 +28,10 @@ import mlflow  # noqa: E402
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 from mlflow.entities import Metric, Param, RunStatus  # noqa: E402
-from mlflow.exceptions import MlflowException  # noqa: E402
 from mlflow.tracking import MlflowClient  # noqa: E402
 
 from twinhead import catalog, params, paths, splits  # noqa: E402
+from twinhead.errors import InputError  # noqa: E402
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 
@@ -104,10 +104,9 @@ def training(settings: params.Params) -> Iterator[Live]:
     live = Live()
     with _spared(live):
         experiment = _connect(settings)
-        inputs = {PARAMS_TAG: _params_digest(settings), DATA_TAG: _data_digest()}
-        # What a killed training of the same inputs has left is taken up, not doubled.
-        left = [run for run in _runs(experiment, inputs) if run.info.status == "RUNNING"]
-        live.run_id = left[0].info.run_id if left else _create(experiment, settings, "RUNNING")
+        left = _unfinished(experiment, settings)
+        live.run_id = left[0] if left else _create(experiment, settings)
+        MlflowClient().update_run(live.run_id, status="RUNNING")
         print(f"train: MLflow run {live.run_id} in {store()}", flush=True)
     try:
         yield live
@@ -122,24 +121,27 @@ def training(settings: params.Params) -> Iterator[Live]:
 def record(stage: str, settings: params.Params, live: Live | None = None) -> None:
     """Send what a stage, and each before it, has left to the experiment's run.
 
-    Makes the run where there is none; `live` becomes that run, in place of an earlier one of the
-    same experiment. Nothing is sent twice. An MLflow server that can't be used is said and stops
-    nothing: the files stay, and calling this again sends them.
+    Makes the run where there is none, or takes `live`, the run of the training that just ended.
+    Nothing is sent twice. An MLflow server that can't be used is said and stops nothing: the files
+    stay, and calling this again sends them. Reads the stages' files in the current directory, the
+    model and `metrics/index.json` at least.
     """
     live = live or Live()
     if live.failed:
         return
+    digests = _digests(settings)
     with _spared(live):
         experiment = _connect(settings)
-        digests = _digests(settings)
-        known = [run.info.run_id for run in _runs(experiment, digests)]
-        if live.run_id:
-            for run_id in set(known) - {live.run_id}:
-                MlflowClient().delete_run(run_id)
-        else:
-            live.run_id = known[0] if known else _create(experiment, settings, "FINISHED")
+        known = [run_id for run_id in _runs(experiment, digests) if run_id != live.run_id]
+        if known:
+            if live.run_id:  # the same model once more: its run is complete already
+                MlflowClient().delete_run(live.run_id)
+            live.run_id = known[0]
+        elif not live.run_id:
+            left = _unfinished(experiment, settings)
+            live.run_id = left[0] if left else _create(experiment, settings)
         MlflowClient().set_tag(live.run_id, MODEL_TAG, digests[MODEL_TAG])
-        for name in list(FILES)[: list(FILES).index(stage) + 1]:
+        for name in _up_to(stage):
             _send(live.run_id, name)
         MlflowClient().set_terminated(live.run_id)
 
@@ -200,8 +202,8 @@ def _send_model(run_id: str) -> None:
         )
 
 
-def _create(experiment: str, settings: params.Params, status: str) -> str:
-    client, digest = MlflowClient(), _params_digest(settings)
+def _create(experiment: str, settings: params.Params) -> str:
+    client, digest = MlflowClient(), params_digest(settings)
     tags = {
         PARAMS_TAG: digest,
         DATA_TAG: _data_digest(),
@@ -221,7 +223,6 @@ def _create(experiment: str, settings: params.Params, status: str) -> str:
         warnings.simplefilter("ignore", UserWarning)
         name, digest = Path(root).name, _data_digest()[:32]
         mlflow.log_input(mlflow.data.from_pandas(images, root, name=name, digest=digest), "index")
-    client.update_run(run_id, status=status)
     return run_id
 
 
@@ -247,22 +248,38 @@ def _spared(live: Live) -> Iterator[None]:
     """Let a server that fails cost the telling, never the work; it isn't asked again then."""
     try:
         yield
-    except (MlflowException, OSError) as error:
-        reason = str(error).splitlines()[0][:200]
+    except InputError:
+        raise
+    except Exception as error:  # a store fails in the ways of its database, driver and network
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"
         print(f"MLflow at {store()} can't be used: {reason}")
         print("The work goes on and its results are kept; `make track` sends them later.", flush=True)
         live.run_id, live.failed = "", True
 
 
-def _runs(experiment: str, digests: dict[str, str]) -> list[mlflow.entities.Run]:
-    """The experiment's runs that have all of these digests, oldest first."""
+def _runs(experiment: str, digests: dict[str, str]) -> list[str]:
+    """The ids of the experiment's runs that have all of these digests, oldest first."""
     wanted = " and ".join(f"tags.`{name}` = '{value}'" for name, value in digests.items())
-    return MlflowClient().search_runs([experiment], wanted, order_by=["attributes.start_time"])
+    found = MlflowClient().search_runs([experiment], wanted, order_by=["attributes.start_time"])
+    return [run.info.run_id for run in found]
+
+
+def _unfinished(experiment: str, settings: params.Params) -> list[str]:
+    """Runs that a killed training of the same params and data has left: taken up, not doubled."""
+    inputs = {PARAMS_TAG: params_digest(settings), DATA_TAG: _data_digest()}
+    tags = {run: MlflowClient().get_run(run).data.tags for run in _runs(experiment, inputs)}
+    return [run for run, known in tags.items() if MODEL_TAG not in known]
+
+
+def _up_to(stage: str) -> list[str]:
+    """The stage and those before it whose files are surely of the same experiment."""
+    names = list(FILES)[: list(FILES).index(stage) + 1]
+    return [name for name in names if (stage, name) != ("explain", "embed")]
 
 
 def _digests(settings: params.Params) -> dict[str, str]:
     return {
-        PARAMS_TAG: _params_digest(settings),
+        PARAMS_TAG: params_digest(settings),
         DATA_TAG: _data_digest(),
         MODEL_TAG: _file_digest(paths.MODEL),
     }
@@ -276,7 +293,8 @@ def _relevant(settings: params.Params) -> dict:
     return sections
 
 
-def _params_digest(settings: params.Params) -> str:
+def params_digest(settings: params.Params) -> str:
+    """The identity of the params that decide the results: SHA-256, as the tag of a run has it."""
     return sha256(json.dumps(_relevant(settings), sort_keys=True).encode()).hexdigest()
 
 
@@ -309,7 +327,7 @@ def _metrics(stage: str, measured: dict) -> list[Metric]:
     for key, value in _flat(measured):
         if "by_" in key or isinstance(value, (bool, str)) or value is None:
             continue
-        if stage == "train" and key.startswith(splits.SPLITS):
+        if stage == "train" and key.startswith(tuple(f"{name}_" for name in splits.SPLITS)):
             continue
         # The group `train` is the train split's, beside `val` and `test`.
         group, name = "training" if stage == "train" else stage, key

@@ -2,7 +2,6 @@
 
 import io
 import json
-import shutil
 import time
 import zipfile
 from collections.abc import Callable
@@ -98,7 +97,7 @@ def train(
         inputs: what `Batches` takes: images, or the stored features of a frozen backbone; row i is
             catalog row i.
         frame: the catalog. split: each row's split.
-        state: folder for what a killed training needs to go on; removed at the end.
+        state: folder for what a killed training needs to go on; to be removed when the result is kept.
 
     The same arguments give the same weights on one machine, whether or not the training was killed
     and started again in between. Raises InputError where a head has nothing to learn from, and
@@ -116,7 +115,7 @@ def train(
     fitted_part = network.part_for(model, inputs)
     steps = len(Batches(inputs, rows[splits.TRAIN], targets, settings.batch_size, settings))
     _compile(fitted_part, settings, model_settings.tasks, steps)
-    fingerprint = _fingerprint(frame, split, inputs, model_settings, settings)
+    fingerprint = _fingerprint(frame, split, (inputs.shape, image_size), model_settings, settings)
     progress = _resume(fitted_part, state, fingerprint)
     validation = Batches(inputs, rows[splits.VAL], targets)
     for epoch in range(len(progress.history) + 1, settings.epochs + 1):
@@ -139,7 +138,6 @@ def train(
         progress.take(row, fitted_part.get_weights())
         _keep(fitted_part, state, fingerprint, progress)
         epoch_done(row, time.monotonic() - started)
-    shutil.rmtree(state, ignore_errors=True)
     return Result(model, fitted_part, progress, settings.precision)
 
 
@@ -232,13 +230,13 @@ def _seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
 def _fingerprint(
     frame: pd.DataFrame,
     split: pd.Series,
-    inputs: np.ndarray,
+    sizes: tuple,
     model_settings: params.Model,
     settings: params.Train,
 ) -> str:
     """Name everything that decides the outcome: data, params and this package's code."""
     seen = sha256(frame.to_csv().encode() + split.to_csv().encode())
-    seen.update(str((inputs.shape, model_settings, settings)).encode())
+    seen.update(str((sizes, model_settings, settings)).encode())
     for source in sorted(Path(__file__).parent.rglob("*.py")):
         seen.update(source.read_bytes())
     return seen.hexdigest()
@@ -267,7 +265,7 @@ def _resume(model: keras.Model, state: Path, fingerprint: str) -> Progress:
     try:
         kept = np.load(state / "state.npz", allow_pickle=False)
         facts = json.loads(str(kept["facts"]))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):  # none, or half a file
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # none, or half a file
         return Progress()
     if facts.pop("fingerprint") != fingerprint:
         return Progress()
