@@ -89,3 +89,37 @@ def test_several_processes_may_open_a_new_store_at_once(finished, tmp_path):
     assert sorted(run.data.params["explain.seed"] for run in runs) == ["0", "1", "2"], said
     artifacts = (tmp_path / "mlartifacts").as_uri()
     assert all(run.info.artifact_uri.startswith(artifacts) for run in runs)
+
+
+STOPPED_AND_STARTED = """
+from twinhead import params, tracking
+
+settings = params.load()
+for stop in (KeyboardInterrupt, ValueError, None):
+    try:
+        with tracking.training(settings) as live:
+            live.epoch({"epoch": 1, "train_loss": 1.0, "val_loss": 2.0}, seconds=3.0)
+            if stop:
+                raise stop
+    except (KeyboardInterrupt, ValueError):
+        pass
+tracking.record("report", settings, live)
+tracking.record("report", settings)
+"""
+
+
+def test_a_training_that_was_stopped_and_started_again_has_one_run(finished, tmp_path):
+    (tmp_path / ".dvc/tmp").mkdir(parents=True)
+    variables = {"DVC_ROOT": str(tmp_path), "PYTHONPATH": str(REPOSITORY / "src")}
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED_AND_STARTED],
+        cwd=finished.root,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and "can't be used" not in done.stdout, done.stderr
+    store = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    (experiment,) = [e for e in store.search_experiments() if e.name != "Default"]
+    (run,) = store.search_runs([experiment.experiment_id])
+    assert run.info.status == "FINISHED" and "test/defect_auroc" in run.data.metrics
