@@ -13,6 +13,7 @@ def train() -> None:
 
     frame, split = catalog.read(paths.CATALOG), splits.read(paths.SPLITS)
     images = pixels.load(paths.PIXELS)
+    training.check(frame, split, settings.model)
     with tracking.training(settings) as live:
         result = training.train(
             network.inputs(settings.model, images, features.load(paths.FEATURES)),

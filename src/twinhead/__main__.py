@@ -11,7 +11,7 @@ def track() -> None:
     """Send what this workspace holds to its MLflow run, where that lacks it."""
     settings = params.load()
     with stage.loading():
-        from twinhead import tracking
+        from twinhead import network, tracking  # noqa: F401  (tracking sends the network)
 
     if not paths.REPORT.exists():
         raise InputError(f"{paths.REPORT} is missing; run `dvc repro` or `dvc checkout` first")

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from keras import layers
 
 from twinhead import heads, params
 from twinhead.backbones import cnn, efficientnet_lite0
+
+# With a single category the softmax is 1, as it should be; Keras suspects a mistake.
+warnings.filterwarnings("ignore", "You are using a softmax over axis -1", UserWarning)
 
 STAGES = ("stage4", "stage5", "stage6", "stage7")
 """The pretrained maps that the heads read; docs/choosing.md compares them."""

@@ -103,7 +103,8 @@ def train(
     and started again in between. Raises InputError where a head has nothing to learn from, and
     where the loss stops being a number.
     """
-    targets = _targets(frame, split, model_settings)
+    check(frame, split, model_settings)
+    targets = _targets(frame, model_settings)
     rows = {name: np.flatnonzero(split == name) for name in (splits.TRAIN, splits.VAL)}
     tf.config.experimental.enable_op_determinism()
     categories = frame["category"].nunique()
@@ -132,7 +133,7 @@ def train(
         row |= _validate(fitted_part, validation, targets, settings.loss_weights)
         if not np.isfinite([row["train_loss"], row["val_loss"]]).all():
             raise InputError(
-                f"train: the loss is no longer a number in epoch {epoch}; try a lower"
+                f"the loss is no longer a number in epoch {epoch}; try a lower"
                 f" train.learning_rate than {settings.learning_rate:g}"
             )
         progress.take(row, fitted_part.get_weights())
@@ -152,21 +153,24 @@ def _adapt(model: keras.Model, inputs: np.ndarray, rows: np.ndarray, frame: pd.D
     network.adapt(model, features, np.repeat(numbers, views), np.repeat(defective, views))
 
 
-def _targets(
-    frame: pd.DataFrame, split: pd.Series, settings: params.Model
-) -> dict[str, np.ndarray]:
-    targets = {}
-    if "category" in settings.tasks:
-        targets["category"] = frame["category"].astype("category").cat.codes.to_numpy(np.int32)
-    if "defect" in settings.tasks:
-        targets["defect"] = frame["defective"].to_numpy(np.float32)
-        if frame["defective"][split == splits.TRAIN].nunique() < 2:
-            kind = "defective" if not frame["defective"][split == splits.TRAIN].any() else "good"
-            raise InputError(
-                f"train: the train split holds no {kind} image, so the defect head can't learn;"
-                " use split.protocol random, or model.tasks [category] with explain.head category"
-            )
-    return targets
+def check(frame: pd.DataFrame, split: pd.Series, settings: params.Model) -> None:
+    """Raise InputError where a head has nothing to learn from in the train split."""
+    kinds = set(frame["defective"][split == splits.TRAIN])
+    if "defect" in settings.tasks and len(kinds) < 2:
+        lacking = "good" if kinds == {1} else "defective"
+        raise InputError(
+            f"the train split holds no {lacking} image, so the defect head can't learn: data.root"
+            " needs some and split.protocol random, or else set model.tasks to [category] and"
+            " explain.head to category"
+        )
+
+
+def _targets(frame: pd.DataFrame, settings: params.Model) -> dict[str, np.ndarray]:
+    targets = {
+        "category": frame["category"].astype("category").cat.codes.to_numpy(np.int32),
+        "defect": frame["defective"].to_numpy(np.float32),
+    }
+    return {task: targets[task] for task in settings.tasks}
 
 
 def _compile(model: keras.Model, settings: params.Train, tasks: list[str], steps: int) -> None:

@@ -33,7 +33,7 @@ def category_confusion(predictions: pd.DataFrame, categories: list[str], path: P
     _matrix(axes, rows["category"], rows["category_predicted"], categories)
     right = (rows["category"] == rows["category_predicted"]).mean()
     axes.set(xlabel="predicted category", ylabel="true category")
-    axes.set_title(f"Category of {len(rows)} test images ({right:.1%} right)")
+    figure.suptitle(f"Category of {len(rows)} test images\n({right:.1%} right)", x=0.01, ha="left")
     axes.tick_params("x", rotation=90)
     style.save(figure, path)
 
