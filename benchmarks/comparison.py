@@ -2,8 +2,9 @@
 
 Both backbones, each with both heads and with either one, three seeds: eighteen experiments through
 DVC's queue. The table comes from their MLflow runs and goes into docs/comparison.md and README.md.
+An experiment that has its run already isn't made again, so that an interrupted comparison goes on.
 
-    python benchmarks/comparison.py [-S data.root=/absolute/path ...]
+    python benchmarks/comparison.py [-S data.root=/absolute/path ...] [--backbone cnn ...]
 """
 
 import argparse
@@ -34,10 +35,12 @@ COLUMNS = {
 }
 
 
-def compare(overrides: list[str]) -> None:
-    cases = list(itertools.product(BACKBONES, TASKS, SEEDS))
+def compare(backbones: list[str], overrides: list[str]) -> None:
+    cases = list(itertools.product(backbones, TASKS, SEEDS))
     changes = {case: _changes(*case) + overrides for case in cases}
-    for case in cases:
+    digests = {case: tracking.params_digest(_settings(changes[case])) for case in cases}
+    known = set(tracking.runs(params.load()).get("tags.twinhead.params", []))
+    for case in (case for case in cases if digests[case] not in known):
         name = "-".join(map(str, case)).replace("_", "-")
         dvc("exp", "remove", name, check=False, capture_output=True)
         flags = [flag for change in changes[case] for flag in ("-S", change)]
@@ -46,11 +49,10 @@ def compare(overrides: list[str]) -> None:
     dvc("exp", "run", "--run-all", "--jobs", "1")
     found = tracking.runs(params.load()).drop_duplicates("tags.twinhead.params")
     found = found.set_index("tags.twinhead.params")
-    digests = {case: tracking.params_digest(_settings(changes[case])) for case in cases}
     if missing := [case for case in cases if digests[case] not in found.index]:
         sys.exit(f"no finished run for {missing}; `dvc queue status` and `dvc queue logs` say why")
     runs = found.loc[list(digests.values())].set_index(pd.MultiIndex.from_tuples(cases)).sort_index()
-    text = report(runs)
+    text = report(runs, backbones)
     TABLE.write_text(f"# One network or two\n\n{text}", encoding="utf-8")
     begin, end = "<!-- comparison -->\n", "<!-- /comparison -->"
     before, _, rest = README.read_text(encoding="utf-8").partition(begin)
@@ -58,7 +60,7 @@ def compare(overrides: list[str]) -> None:
     print(text)
 
 
-def report(runs: pd.DataFrame) -> str:
+def report(runs: pd.DataFrame, backbones: list[str]) -> str:
     """Return the table and the paper's three claims as Markdown.
 
     runs: `tracking.runs`, indexed by backbone, tasks and seed.
@@ -67,10 +69,10 @@ def report(runs: pd.DataFrame) -> str:
         f"| backbone | heads | {' | '.join(COLUMNS.values())} |",
         f"|---|---|{'---|' * len(COLUMNS)}",
     ]
-    for backbone, tasks in itertools.product(BACKBONES, TASKS):
+    for backbone, tasks in itertools.product(backbones, TASKS):
         cells = [_spread(runs.loc[backbone, tasks], column) for column in COLUMNS]
         lines.append(f"| {backbone} | {tasks} | {' | '.join(cells)} |")
-    claims = [line for backbone in BACKBONES for line in _claims(runs, backbone)]
+    claims = [line for backbone in backbones for line in _claims(runs, backbone)]
     data = runs.iloc[0]["params.data.root"]
     head = (
         f"Data: `{data}`, test images; mean ± standard deviation over the seeds {SEEDS}. The seconds"
@@ -135,4 +137,6 @@ def dvc(*arguments: str, check: bool = True, **options: object) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-S", "--set-param", action="append", default=[], metavar="KEY=VALUE")
-    compare(parser.parse_args().set_param)
+    parser.add_argument("--backbone", action="append", choices=BACKBONES)
+    chosen = parser.parse_args()
+    compare(chosen.backbone or list(BACKBONES), chosen.set_param)
