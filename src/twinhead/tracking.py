@@ -320,18 +320,18 @@ def _flat(tree: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
 def _metrics(stage: str, measured: dict) -> list[Metric]:
     """A metrics file's numbers under MLflow's names: `test/defect_auroc`, `embed/trustworthiness`.
 
-    What comes before the slash is a group in the UI. Numbers per category or defect type stay in the
-    file, which the run has too, and the chosen epoch's losses in the curves.
+    What comes before the slash is a group in the UI. Numbers per category or defect type and the
+    baselines stay in the file, which the run has too, and the chosen epoch's losses in the curves.
     """
     found = []
     for key, value in _flat(measured):
-        if "by_" in key or isinstance(value, (bool, str)) or value is None:
+        if "by_" in key or key.startswith("baselines") or isinstance(value, (bool, str)) or value is None:
             continue
         if stage == "train" and key.startswith(tuple(f"{name}_" for name in splits.SPLITS)):
             continue
         # The group `train` is the train split's, beside `val` and `test`.
         group, name = "training" if stage == "train" else stage, key
-        if stage == "evaluate" and key.startswith((*splits.SPLITS, "baselines")):
+        if stage == "evaluate" and key.startswith(splits.SPLITS):
             group, _, name = key.partition(".")
         found.append(_metric(f"{group}/{name.replace('.', '_')}", value, 0))
     return found
