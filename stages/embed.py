@@ -1,6 +1,8 @@
 """Map the images by the network's features, and measure what the features know."""
 
-from twinhead import catalog, embedding, features, params, paths, pixels, splits, stage
+import numpy as np
+
+from twinhead import catalog, embedding, files, params, paths, splits, stage
 from twinhead.plots import embedding as figures
 
 
@@ -10,18 +12,19 @@ def embed() -> None:
         from twinhead import inference, network, tracking
 
     frame, split = catalog.read(paths.CATALOG), splits.read(paths.SPLITS)
-    model = network.load(paths.MODEL)
-    inputs = network.inputs(
-        settings.model, pixels.load(paths.PIXELS), features.load(paths.FEATURES)
-    )
-    values = inference.features(model, inputs, settings.embed.layer)
+    model, read = network.load(paths.MODEL), np.load(paths.HEAD_INPUTS)
+    chosen = embedding.choose(len(frame), settings.embed)
+    print(f"embed: t-SNE (Barnes-Hut) of {len(chosen)} of {len(frame)} images", flush=True)
+    frame, split = frame.loc[chosen], split[chosen]
+    values = inference.features(model, read[chosen], settings.embed.layer)
     points = embedding.place(values, settings.embed)
     table = frame[["path", "category", "defect_type", "defective"]].assign(
         split=split, x=points[:, 0], y=points[:, 1]
     )
-    table.to_csv(paths.EMBEDDING, index=False, lineterminator="\n")
-    stage.write_json(embedding.measure(values, points, frame, split), paths.metrics("embed"))
-    figures.draw(table, stage.fresh(paths.PLOTS / "embed"))
+    files.write_table(table, paths.EMBEDDING)
+    files.write_json(embedding.measure(values, points, frame, split), paths.metrics("embed"))
+    with files.whole(paths.PLOTS / "embed") as folder:
+        figures.draw(table, folder)
     tracking.record("embed", settings)
 
 

@@ -1,6 +1,19 @@
 """Judge the model on train, val and test; val chooses the defect threshold."""
 
-from twinhead import baselines, catalog, evaluation, features, params, paths, pixels, splits, stage
+import numpy as np
+
+from twinhead import (
+    baselines,
+    catalog,
+    evaluation,
+    features,
+    files,
+    params,
+    paths,
+    pixels,
+    splits,
+    stage,
+)
 from twinhead.plots import evaluation as figures
 
 
@@ -13,13 +26,16 @@ def evaluate() -> None:
     names = catalog.labels(frame)["categories"]
     model, known = network.load(paths.MODEL), features.load(paths.FEATURES)
     inputs = network.inputs(settings.model, pixels.load(paths.PIXELS), known)
-    predictions = inference.predict(model, inputs, frame, split, names)
+    predictions, read = inference.predict(model, inputs, frame, split, names)
     metrics = evaluation.judge(predictions, settings.evaluate.bootstrap)
     metrics["baselines"] = baselines.judge(predictions, known[:, 0])
     predictions = evaluation.decide(predictions, metrics)
-    predictions.to_csv(paths.PREDICTIONS, index=False, lineterminator="\n")
-    stage.write_json(metrics, paths.metrics("evaluate"))
-    figures.draw(predictions, metrics, names, stage.fresh(paths.PLOTS / "evaluate"))
+    files.write_table(predictions, paths.PREDICTIONS)
+    with files.whole(paths.HEAD_INPUTS) as part:
+        np.save(part, read)
+    files.write_json(metrics, paths.metrics("evaluate"))
+    with files.whole(paths.PLOTS / "evaluate") as folder:
+        figures.draw(predictions, metrics, names, folder)
     tracking.record("evaluate", settings)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from twinhead import catalog, explanation, params, paths, pixels, splits, stage
+from twinhead import catalog, explanation, files, params, paths, pixels, splits, stage
 from twinhead.plots import overlay
 
 
@@ -27,15 +27,15 @@ def explain() -> None:
         return gradcam.heat_maps(model, images, rows, settings.explain.head)
 
     scores = explanation.score(test, heat(list(test.index)), masks)
-    scores.table.to_csv(paths.EXPLANATIONS, index=False, lineterminator="\n")
-    stage.write_json(scores.metrics, paths.metrics("explain"))
-    folder = stage.fresh(paths.GRADCAM)
+    files.write_table(scores.table, paths.EXPLANATIONS)
+    files.write_json(scores.metrics, paths.metrics("explain"))
     chosen = explanation.choose(test, settings.explain.images_per_category, settings.explain.seed)
-    for row, heat_map in zip(chosen, heat(chosen), strict=True):
-        name, title, subtitle = explanation.describe(test.loc[row])
-        overlay.draw(
-            images[row], masks.get(row), heat_map, scores.scale, title, subtitle, folder / name
-        )
+    with files.whole(paths.GRADCAM) as folder:
+        for row, heat_map in zip(chosen, heat(chosen), strict=True):
+            name, title, subtitle = explanation.describe(test.loc[row])
+            overlay.draw(
+                images[row], masks.get(row), heat_map, scores.scale, title, subtitle, folder / name
+            )
     tracking.record("explain", settings)
 
 

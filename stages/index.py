@@ -1,6 +1,6 @@
 """Check and decode every image of data.root once; leave the catalog, the pixels and the masks."""
 
-from twinhead import catalog, params, paths, pixels, stage
+from twinhead import catalog, files, params, paths, pixels, stage
 
 
 def index() -> None:
@@ -12,11 +12,12 @@ def index() -> None:
         settings.image_size,
         paths.PIXELS,
         paths.MASKS,
+        paths.DECODED,
         progress=stage.progress("index"),
     )
     catalog.write(frame, paths.CATALOG)
-    stage.write_json(catalog.labels(frame), paths.LABELS)
-    stage.write_json(catalog.counts(frame), paths.metrics("index"))
+    files.write_json(catalog.labels(frame), paths.LABELS)
+    files.write_json(catalog.counts(frame), paths.metrics("index"))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import json
 
-from twinhead import params, paths, stage
+from twinhead import files, params, paths, stage
 from twinhead import report as pages
 
 
@@ -11,11 +11,12 @@ def report() -> None:
     with stage.loading():
         from twinhead import tracking
 
-    parts = {
+    measured = {
         name: json.loads(paths.metrics(name).read_text(encoding="utf-8"))
         for name in ("index", "train", "evaluate", "embed", "explain")
     }
-    paths.REPORT.write_text(pages.page(settings.data.root, **parts), encoding="utf-8")
+    with files.whole(paths.REPORT) as part:
+        part.write_text(pages.page(settings.data.root, **measured), encoding="utf-8")
     tracking.record("report", settings)
 
 

@@ -1,6 +1,6 @@
 """Say of each image whether it trains the network, tunes it or judges it."""
 
-from twinhead import catalog, params, paths, splits, stage
+from twinhead import catalog, files, params, paths, splits, stage
 
 
 def split() -> None:
@@ -8,7 +8,7 @@ def split() -> None:
     frame = catalog.read(paths.CATALOG)
     assigned = splits.assign(frame, settings)
     splits.write(frame, assigned, paths.SPLITS)
-    stage.write_json(splits.counts(frame, assigned), paths.metrics("split"))
+    files.write_json(splits.counts(frame, assigned), paths.metrics("split"))
 
 
 if __name__ == "__main__":

@@ -2,15 +2,18 @@
 
 import shutil
 
-from twinhead import catalog, features, params, paths, pixels, splits, stage
+from twinhead import catalog, features, files, params, paths, pixels, splits, stage
 from twinhead.plots import training as curves
 
 
 def train() -> None:
     settings = params.load()
     with stage.loading():
-        from twinhead import network, tracking, training
+        from twinhead import machine, network, tracking, training
 
+    precision = machine.precision(settings.train.precision)
+    if precision != settings.train.precision:
+        print(f"train: no bfloat16 in this processor; the training is in {precision}", flush=True)
     frame, split = catalog.read(paths.CATALOG), splits.read(paths.SPLITS)
     images = pixels.load(paths.PIXELS)
     training.check(frame, split, settings.model)
@@ -21,17 +24,18 @@ def train() -> None:
             frame,
             split,
             settings.model,
-            settings.train,
+            settings.train.model_copy(update={"precision": precision}),
             state=paths.TRAINING_STATE,
             epoch_done=stage.epochs(settings.train.epochs, live.epoch),
         )
         network.save(result.best(), paths.MODEL)
         network.save(result.checkpoint(), paths.CHECKPOINT)
-        result.history.to_csv(paths.HISTORY, index=False, lineterminator="\n")
-        stage.write_json(result.metrics(), paths.metrics("train"))
-        curves.learning_curves(
-            result.history, result.progress.best_epoch, paths.PLOTS / "train/learning_curves.png"
-        )
+        files.write_table(result.history, paths.HISTORY)
+        files.write_json(result.metrics(), paths.metrics("train"))
+        with files.whole(paths.PLOTS / "train") as folder:
+            curves.learning_curves(
+                result.history, result.progress.best_epoch, folder / "learning_curves.png"
+            )
     shutil.rmtree(paths.TRAINING_STATE, ignore_errors=True)
     tracking.record("train", settings, live)
 

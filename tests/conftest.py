@@ -93,8 +93,8 @@ def built(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 def built_in(target: Path, root: Path, **options: object) -> Built:
     target.mkdir(exist_ok=True)
-    stored, masks = target / "pixels.npy", target / "masks.npy"
-    frame = pixels.build(catalog.scan(root), root, SIZE, stored, masks, **options)
+    stored, masks, decoded = (target / name for name in ("pixels.npy", "masks.npy", "decoded.csv"))
+    frame = pixels.build(catalog.scan(root), root, SIZE, stored, masks, decoded, **options)
     return Built(root, frame, pixels.load(stored), pixels.load_masks(masks, frame))
 
 

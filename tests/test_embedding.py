@@ -6,7 +6,7 @@ import pytest
 
 from twinhead import embedding, params
 
-SETTINGS = params.Embed(layer="shared", perplexity=30.0, iterations=250, seed=42)
+SETTINGS = params.Embed(layer="shared", perplexity=30.0, iterations=250, max_images=1000, seed=42)
 
 
 def clouds(categories: int, images: int, apart: float, values: int = 8) -> np.ndarray:

@@ -3,7 +3,6 @@
 import os
 import struct
 import zlib
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -134,8 +133,7 @@ def test_the_content_counts_not_the_ending(picture, tmp_path):
 def test_says_what_the_file_was(picture, tmp_path):
     picture.convert("LA").save(tmp_path / "a.png")
     read = images.read(tmp_path / "a.png", 16)
-    digest = sha256((tmp_path / "a.png").read_bytes()).hexdigest()
-    assert (read.width, read.height, read.mode, read.sha256) == (8, 4, "LA", digest)
+    assert (read.width, read.height, read.mode) == (8, 4, "LA")
 
 
 def encoded(tmp_path: Path, ending: str) -> bytes:

@@ -8,6 +8,8 @@ import numpy as np
 from twinhead import params
 from twinhead.augmentation import augment
 
+AHEAD = 2
+"""Threads that prepare the next batches while the network learns from one; they keep the order."""
 PREDICT_SIZE = 64
 """Images in a batch that is only predicted."""
 
@@ -35,7 +37,7 @@ class Batches(keras.utils.PyDataset):
         settings: params.Train | None = None,
         epoch: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(workers=AHEAD if settings and inputs.ndim == 4 else 1, max_queue_size=2 * AHEAD)
         self.inputs, self.targets, self.batch_size = inputs, targets, batch_size
         self.settings, self.epoch = settings, epoch
         views = inputs.shape[1] if settings and inputs.ndim == 3 else 1

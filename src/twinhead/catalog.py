@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from twinhead import images
+from twinhead import files, images
 from twinhead.errors import InputError
 
 GOOD = "good"
@@ -36,7 +36,7 @@ def scan(root: Path) -> pd.DataFrame:
 
 
 def write(frame: pd.DataFrame, path: Path) -> None:
-    frame[list(COLUMNS)].to_csv(path, index=False, lineterminator="\n")
+    files.write_table(frame[list(COLUMNS)], path)
 
 
 def read(path: Path) -> pd.DataFrame:

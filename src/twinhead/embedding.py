@@ -12,11 +12,20 @@ from twinhead import params, splits
 NEIGHBOURS = 5
 
 
+def choose(images: int, settings: params.Embed) -> np.ndarray:
+    """Which of so many images are mapped: all, or as many as settings allow, drawn by their seed.
+
+    The time and the memory of the map's scores grow with the square of the number.
+    """
+    rng = np.random.default_rng(settings.seed)
+    return np.sort(rng.permutation(images)[: settings.max_images])
+
+
 def place(features: np.ndarray, settings: params.Embed) -> np.ndarray:
     """Return the t-SNE map of the features: (images, 2), float32, the same bytes every time.
 
-    Few images lower the perplexity, which must stay below their number.
-    (van der Maaten and Hinton 2008, jmlr.org/papers/v9/vandermaaten08a.html)
+    Barnes and Hut's approximation, n log n. Few images lower the perplexity, which must stay below
+    their number. (van der Maaten and Hinton 2008, jmlr.org/papers/v9/vandermaaten08a.html)
     """
     images = len(features)
     perplexity = min(settings.perplexity, max(1.0, (images - 1) / 3))

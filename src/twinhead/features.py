@@ -4,9 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from numpy.lib.format import open_memmap
 
-BATCH = 32
+from twinhead import files
+
+BATCH = 8
+"""Large batches leave the processor's cache: a quarter slower at 448 pixels a side."""
 FLIPS = (
     (),
     (2,),  # left to right
@@ -30,15 +32,14 @@ def build(
         describe: the backbone; takes (batch, size, size, 3), float32, and gives (batch, width).
         pixels: (images, size, size, 3), uint8. View 0 is the image as photographed.
     """
-    part = Path(f"{path}.partial")
-    stored = open_memmap(part, "w+", np.float32, (len(pixels), views, width))
-    for start in range(0, len(pixels), BATCH):
-        images = pixels[start : start + BATCH].astype(np.float32)
-        for view in range(views):
-            stored[start : start + BATCH, view] = describe(np.flip(images, FLIPS[view]))
-        progress(min(start + BATCH, len(pixels)), len(pixels))
-    stored.flush()
-    part.replace(path)
+    with files.whole(path) as part:
+        stored = files.new_array(part, np.float32, (len(pixels), views, width))
+        for start in range(0, len(pixels), BATCH):
+            images = pixels[start : start + BATCH].astype(np.float32)
+            for view in range(views):
+                stored[start : start + BATCH, view] = describe(np.flip(images, FLIPS[view]))
+            progress(min(start + BATCH, len(pixels)), len(pixels))
+        stored.flush()
 
 
 def load(path: Path) -> np.ndarray:

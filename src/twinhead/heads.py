@@ -7,7 +7,7 @@ from keras import layers, ops
 SHARED = "shared"
 """The layer that both heads read."""
 CATEGORY_LOGITS, DEFECT_LOGIT = "category_logits", "defect_logit"
-FEATURES, DEVIATION = "features", "deviation"
+FEATURES, POOLED, DEVIATION = "features", "pooled", "deviation"
 SCALE_FLOOR = 0.1
 """A feature's spread counts as at least this share of what it is in the average category."""
 

@@ -2,7 +2,6 @@
 
 import warnings
 from dataclasses import dataclass
-from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 
@@ -25,30 +24,44 @@ class Photograph:
     width: int
     height: int
     mode: str
-    sha256: str
-    """Of the file's bytes."""
+
+
+def load(path: Path) -> bytes:
+    """The bytes of a file. Raises InputError naming it if it can't be read."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: can't be read ({error.strerror})") from None
 
 
 def read(path: Path, size: int) -> Photograph:
-    """Decode an image file and resize it to size × size, upright as its EXIF data asks.
+    """Load an image file and decode it."""
+    return decode(load(path), path, size)
+
+
+def decode(data: bytes, path: Path, size: int) -> Photograph:
+    """Decode an image file's bytes and resize them to size × size, upright as its EXIF data asks.
 
     Grey and palette images become RGB, an alpha channel is dropped, 16 bits are scaled to 8, and of
-    several frames the first is taken. Raises InputError naming the file if it can't be decoded.
+    several frames the first is taken. Raises InputError naming `path` if they can't be decoded.
     """
-    data = _bytes(path)
     picture, mode = _decode(data, path)
     width, height = picture.size
     resized = _rgb(picture, path).resize((size, size), Image.Resampling.BILINEAR)
-    return Photograph(np.asarray(resized), width, height, mode, sha256(data).hexdigest())
+    return Photograph(np.asarray(resized), width, height, mode)
 
 
 def read_mask(path: Path, size: int) -> np.ndarray:
-    """Return a mask file as bool, (size, size): True where more than half of a pixel is defective.
+    """Load a mask file and decode it."""
+    return decode_mask(load(path), path, size)
+
+
+def decode_mask(data: bytes, path: Path, size: int) -> np.ndarray:
+    """Return a mask as bool, (size, size): True where more than half of a pixel is defective.
 
     In the file all that isn't black counts, but of a JPEG, which blurs edges, only what is nearer to
     full scale. A defect too thin for the new size keeps every pixel that it touches.
     """
-    data = _bytes(path)
     picture = _decode(data, path)[0]
     if picture.mode.startswith("I"):
         values = np.asarray(picture)
@@ -57,13 +70,6 @@ def read_mask(path: Path, size: int) -> np.ndarray:
     marked = Image.fromarray(np.uint8(255) * (values > (127 if data.startswith(JPEG) else 0)))
     share = np.asarray(marked.resize((size, size), Image.Resampling.BOX))
     return share > 127 if (share > 127).any() else share > 0
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: can't be read ({error.strerror})") from None
 
 
 def _decode(data: bytes, path: Path) -> tuple[Image.Image, str]:

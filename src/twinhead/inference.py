@@ -10,6 +10,8 @@ from twinhead import network
 from twinhead.batches import Batches
 from twinhead.errors import InputError
 
+HEAD_INPUTS = "head_inputs"
+
 
 def predict(
     model: keras.Model,
@@ -17,14 +19,18 @@ def predict(
     frame: pd.DataFrame,
     split: pd.Series,
     categories: list[str],
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, np.ndarray]:
     """Answer for every catalog row, in one pass, from its pixels or its stored features.
 
-    Returns path, split, category, defect_type and defective of the catalog and, for the heads that
-    the model has, `category_predicted` and its `category_probability`, and `defect_probability`.
+    Returns a table and what the heads read of each image, (images, values), float32, from which
+    `features` goes on. The table has path, split, category, defect_type and defective of the catalog
+    and, for the heads that the model has, `category_predicted` and its `category_probability`, and
+    `defect_probability`.
     """
     part = network.part_for(model, inputs)
-    answers = part.predict(Batches(inputs, np.arange(len(frame)), {}), verbose=0)
+    asked = part.output | ({HEAD_INPUTS: network.pooled(model).output} if inputs.ndim == 4 else {})
+    batches = Batches(inputs, np.arange(len(frame)), {})
+    answers = keras.Model(part.inputs, asked).predict(batches, verbose=0)
     table = frame[["path"]].assign(split=split)
     table[["category", "defect_type", "defective"]] = frame[["category", "defect_type", "defective"]]
     if "category" in answers:
@@ -33,7 +39,8 @@ def predict(
         table["category_probability"] = answers["category"].max(axis=1)
     if "defect" in answers:
         table["defect_probability"] = answers["defect"][:, 0]
-    return table
+    read = answers[HEAD_INPUTS] if inputs.ndim == 4 else inputs[:, 0]
+    return table, np.asarray(read, np.float32)
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -42,15 +49,17 @@ def read(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype=dict.fromkeys(names, str), keep_default_na=False)
 
 
-def features(model: keras.Model, inputs: np.ndarray, layer: str) -> np.ndarray:
-    """What a layer gives for every image: (images, values), float32; maps are averaged over space.
+def features(model: keras.Model, head_inputs: np.ndarray, layer: str) -> np.ndarray:
+    """What a layer of the heads gives for every image: (images, values), float32.
 
-    Raises InputError if the network has no layer of that name after these inputs.
+    head_inputs: as `predict` returns them. Raises InputError if the heads have no such layer.
     """
-    known = network.part_for(model, inputs).layers
-    names = [part.name for part in known if not isinstance(part, keras.layers.InputLayer)]
-    if layer not in names:
-        raise InputError(f"embed.layer is {layer!r}; the network has {', '.join(names)}")
-    part = network.part_for(model, inputs, layer)
-    values = part.predict(Batches(inputs, np.arange(len(inputs)), {}), verbose=0)
-    return values.mean(axis=tuple(range(1, values.ndim - 1))).astype(np.float32)
+    start = network.pooled(model)
+    after = keras.Model(start.output, model.output).layers
+    known = [start.name] + [x.name for x in after if not isinstance(x, keras.layers.InputLayer)]
+    if layer not in known:
+        raise InputError(f"embed.layer is {layer!r}; the network has {', '.join(known)}")
+    if layer == start.name:
+        return head_inputs
+    part = keras.Model(start.output, model.get_layer(layer).output)
+    return part.predict(head_inputs, batch_size=256, verbose=0).astype(np.float32)

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from twinhead import heads, params
+from twinhead import files, heads, params
 from twinhead.backbones import cnn, efficientnet_lite0
 
 # With a single category the softmax is 1, as it should be; Keras suspects a mistake.
@@ -38,8 +38,8 @@ def build(
         keras.config.set_dtype_policy("float32" if is_frozen(settings) else precision)
         image = keras.Input((image_size, image_size, 3), name="image")
         if settings.backbone == "cnn":
-            pooled = layers.GlobalAveragePooling2D(name="pooled")(cnn.build(image)["pool4"])
-            answers = heads.paper(pooled, settings.tasks, categories, seed)
+            features = layers.GlobalAveragePooling2D(name=heads.POOLED)(cnn.build(image)["pool4"])
+            answers = heads.paper(features, settings.tasks, categories, seed)
         else:
             weights = "imagenet" if settings.weights == "imagenet" else None
             maps = efficientnet_lite0.build(image, weights)
@@ -62,7 +62,7 @@ def is_frozen(settings: params.Model) -> bool:
 
 def trunk(model: keras.Model) -> keras.Model:
     """The part from the image to the features of a network with a pretrained backbone."""
-    return keras.Model(model.inputs, model.get_layer(heads.FEATURES).output)
+    return keras.Model(model.inputs, pooled(model).output)
 
 
 def imagenet_trunk(image_size: int) -> keras.Model:
@@ -78,16 +78,19 @@ def inputs(settings: params.Model, pixels: np.ndarray, features: np.ndarray) -> 
     return features if is_frozen(settings) else pixels
 
 
-def part_for(model: keras.Model, inputs: np.ndarray, layer: str | None = None) -> keras.Model:
-    """The part that leads from these inputs to the answers, or to the output of a layer.
+def pooled(model: keras.Model) -> layers.Layer:
+    """The layer that the heads start from; it gives the pooled feature maps, (batch, values)."""
+    names = {heads.FEATURES, heads.POOLED}
+    return next(layer for layer in model.layers if layer.name in names)
+
+
+def part_for(model: keras.Model, inputs: np.ndarray) -> keras.Model:
+    """The part that leads from these inputs to the answers.
 
     It shares its layers with `model`, and starts at the image for pixels, (images, size, size, 3),
     and behind the features for stored ones, (images, views, features).
     """
-    if inputs.ndim == 4 and layer is None:
-        return model
-    start = model.inputs if inputs.ndim == 4 else model.get_layer(heads.FEATURES).output
-    return keras.Model(start, model.get_layer(layer).output if layer else model.output)
+    return model if inputs.ndim == 4 else keras.Model(pooled(model).output, model.output)
 
 
 def adapt(
@@ -117,19 +120,18 @@ def save(model: keras.Model, path: Path) -> None:
     Keras writes the day and hour and memory addresses into its archive, which would make DVC take
     each training for a new model. The file appears whole or not at all.
     """
-    written = Path(path).with_suffix(".partial.keras")
-    model.save(written, include_optimizer=False)
-    archive = io.BytesIO()
-    with zipfile.ZipFile(written) as original, zipfile.ZipFile(archive, "w") as repeatable:
-        for name in sorted(original.namelist()):
-            data = original.read(name)
-            if name == "metadata.json":
-                data = json.dumps(json.loads(data) | {"date_saved": "undated"}).encode()
-            if name == "config.json":
-                data = _number_objects(data.decode()).encode()
-            repeatable.writestr(zipfile.ZipInfo(name), data)
-    written.write_bytes(archive.getvalue())
-    written.replace(path)
+    with files.whole(path) as written:
+        model.save(written, include_optimizer=False)
+        archive = io.BytesIO()
+        with zipfile.ZipFile(written) as original, zipfile.ZipFile(archive, "w") as repeatable:
+            for name in sorted(original.namelist()):
+                data = original.read(name)
+                if name == "metadata.json":
+                    data = json.dumps(json.loads(data) | {"date_saved": "undated"}).encode()
+                if name == "config.json":
+                    data = _number_objects(data.decode()).encode()
+                repeatable.writestr(zipfile.ZipInfo(name), data)
+        written.write_bytes(archive.getvalue())
 
 
 def load(path: Path) -> keras.Model:

@@ -116,6 +116,7 @@ class Embed(Section):
     layer: Literal["shared", "pooled", "category_hidden", "defect_hidden", "deviation"]
     perplexity: Annotated[Float, Field(gt=1)]
     iterations: Annotated[int, Field(ge=250)]
+    max_images: Annotated[int, Field(ge=100)]
     seed: Seed
 
 

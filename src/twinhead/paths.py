@@ -8,6 +8,7 @@ SAMPLE = Path("data/raw/sample")
 CATALOG = Path("data/catalog.csv")
 PIXELS = Path("data/pixels.npy")
 MASKS = Path("data/masks.npy")
+DECODED = Path("data/decoded.csv")
 LABELS = Path("data/labels.json")
 SPLITS = Path("data/splits.csv")
 FEATURES = Path("data/features.npy")
@@ -18,6 +19,7 @@ TRAINING_STATE = Path("models/.training")
 
 METRICS = Path("metrics")
 REPORTS = Path("reports")
+HEAD_INPUTS = REPORTS / "head_inputs.npy"
 HISTORY = REPORTS / "history.csv"
 PREDICTIONS = REPORTS / "predictions.csv"
 EMBEDDING = REPORTS / "embedding.csv"

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from twinhead import params
+from twinhead import files, params
 from twinhead.errors import InputError
 
 TRAIN, VAL, TEST = "train", "val", "test"
@@ -45,9 +45,7 @@ def assign(frame: pd.DataFrame, settings: params.Split) -> pd.Series:
 
 
 def write(frame: pd.DataFrame, split: pd.Series, path: Path) -> None:
-    pd.DataFrame({"path": frame["path"], "split": split}).to_csv(
-        path, index=False, lineterminator="\n"
-    )
+    files.write_table(pd.DataFrame({"path": frame["path"], "split": split}), path)
 
 
 def read(path: Path) -> pd.Series:

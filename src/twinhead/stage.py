@@ -1,14 +1,11 @@
 """How a stage script runs: its function, a line of progress, and one clear line where input is bad."""
 
-import json
 import os
-import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from twinhead.errors import InputError
 
@@ -79,25 +76,3 @@ def epochs(total: int, tell: Callable[[dict, float], None]) -> Callable[[dict, f
         tell(row, seconds)
 
     return done
-
-
-def write_json(content: dict, path: Path) -> None:
-    """Write a metrics file: nine significant digits, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".partial")
-    text = json.dumps(_rounded(content), indent=2, ensure_ascii=False, allow_nan=False)
-    part.write_text(text + "\n", encoding="utf-8")
-    part.replace(path)
-
-
-def fresh(folder: Path) -> Path:
-    """Return the folder, made anew and empty."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
-
-
-def _rounded(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _rounded(inner) for key, inner in value.items()}
-    return float(f"{value:.9g}") if isinstance(value, float) else value

@@ -30,7 +30,7 @@ import pandas as pd  # noqa: E402
 from mlflow.entities import Metric, Param, RunStatus  # noqa: E402
 from mlflow.tracking import MlflowClient  # noqa: E402
 
-from twinhead import catalog, params, paths, splits  # noqa: E402
+from twinhead import catalog, machine, params, paths, splits  # noqa: E402
 from twinhead.errors import InputError  # noqa: E402
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -107,6 +107,8 @@ def training(settings: params.Params) -> Iterator[Live]:
         left = _unfinished(experiment, settings)
         live.run_id = left[0] if left else _create(experiment, settings)
         MlflowClient().update_run(live.run_id, status="RUNNING")
+        for name, fact in machine.facts().items():
+            MlflowClient().set_tag(live.run_id, f"machine.{name}", fact)
         print(f"train: MLflow run {live.run_id} in {store()}", flush=True)
     try:
         yield live

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import time
 import zipfile
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import pandas as pd
 import tensorflow as tf
 from sklearn.metrics import roc_auc_score
 
-from twinhead import network, params, splits
+from twinhead import files, network, params, splits
 from twinhead.batches import Batches
 from twinhead.errors import InputError
 
@@ -259,10 +260,10 @@ def _keep(model: keras.Model, state: Path, fingerprint: str, progress: Progress)
         facts=np.array(json.dumps(facts | {"fingerprint": fingerprint})),
         **{f"{name}_{i}": value for name, values in arrays.items() for i, value in enumerate(values)},
     )
-    state.mkdir(parents=True, exist_ok=True)
-    written = state / "state.partial"
-    written.write_bytes(packed.getvalue())
-    written.replace(state / "state.npz")
+    with files.whole(state / "state.npz") as part, part.open("wb") as file:
+        file.write(packed.getvalue())
+        file.flush()
+        os.fsync(file.fileno())  # else a power failure could leave the new name on an empty file
 
 
 def _resume(model: keras.Model, state: Path, fingerprint: str) -> Progress:

@@ -1,0 +1,70 @@
+"""Files and folders that appear whole or not at all."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.lib.format import open_memmap
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Give a place to write a file or a folder to, which becomes `path` when the block ends well.
+
+    What was at `path` stays until then. A block that fails leaves nothing of its own; one that is
+    killed leaves a `.partial`, which no command takes for the thing itself and the next start removes.
+    """
+    path = Path(path)
+    part = path.with_name(f"{path.stem}.partial{path.suffix}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove(part)
+    try:
+        yield part
+        if path.is_dir():
+            shutil.rmtree(path)
+        part.replace(path)
+    finally:
+        _remove(part)
+
+
+def new_array(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
+    """Make a NumPy file of that dtype and shape, mapped for writing.
+
+    Its room on the disk is taken at once: a mapped file that finds the disk full while it is written
+    would end the process without a word. Raises OSError where there isn't enough.
+    """
+    array = open_memmap(path, "w+", dtype, shape)
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, max(path.stat().st_size, 1))
+    return array
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV, without its index."""
+    with whole(path) as part:
+        table.to_csv(part, index=False, lineterminator="\n")
+
+
+def write_json(content: dict, path: Path) -> None:
+    """Write a metrics file: nine significant digits."""
+    text = json.dumps(_rounded(content), indent=2, ensure_ascii=False, allow_nan=False)
+    with whole(path) as part:
+        part.write_text(text + "\n", encoding="utf-8")
+
+
+def _rounded(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    return float(f"{value:.9g}") if isinstance(value, float) else value
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
