@@ -181,7 +181,16 @@ class Workspace:
 @pytest.fixture(scope="session")
 def finished(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A repository in which `dvc repro report` has run once, and its results are committed."""
-    workspace = Workspace(tmp_path_factory.mktemp("workspace") / "twinhead")
+    workspace = begun(tmp_path_factory.mktemp("workspace") / "twinhead", folder)
+    workspace.dvc("repro", "report")
+    workspace.git("add", ".")
+    workspace.git("commit", "--quiet", "--message", "First results")
+    return workspace
+
+
+def begun(root: Path, folder: Path) -> Workspace:
+    """A repository in which nothing has run yet, for the images in `folder`."""
+    workspace = Workspace(root)
     workspace.root.mkdir()
     for name in ("src", "stages"):
         shutil.copytree(
@@ -197,9 +206,6 @@ def finished(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspac
     workspace.git("init", "--quiet")
     workspace.git("add", ".")
     workspace.git("commit", "--quiet", "--message", "Begin")
-    workspace.dvc("repro", "report")
-    workspace.git("add", ".")
-    workspace.git("commit", "--quiet", "--message", "First results")
     return workspace
 
 

@@ -63,8 +63,8 @@ def decode_mask(data: bytes, path: Path, size: int) -> np.ndarray:
     full scale. A defect too thin for the new size keeps every pixel that it touches.
     """
     picture = _decode(data, path)[0]
-    if picture.mode.startswith("I"):
-        values = np.asarray(picture)
+    if picture.mode in ("1", "L") or picture.mode.startswith("I"):
+        values = np.asarray(picture.convert("L") if picture.mode == "1" else picture)
     else:
         values = np.asarray(_rgb(picture, path)).max(axis=2)
     marked = Image.fromarray(np.uint8(255) * (values > (127 if data.startswith(JPEG) else 0)))
@@ -78,7 +78,9 @@ def _decode(data: bytes, path: Path) -> tuple[Image.Image, str]:
             warnings.simplefilter("ignore")
             picture = Image.open(BytesIO(data), formats=sorted(set(FORMATS.values())))
             picture.load()
-            return ImageOps.exif_transpose(picture), picture.mode
+            mode = picture.mode
+            ImageOps.exif_transpose(picture, in_place=True)  # a copy would cost a millisecond
+            return picture, mode
     except Image.DecompressionBombError:
         raise InputError(f"{path}: more than {MAX_PIXELS:,} pixels are not read") from None
     except Exception as error:  # Pillow's decoders raise many kinds, none of which names the file
@@ -102,6 +104,6 @@ def _rgb(picture: Image.Image, path: Path) -> Image.Image:
     if picture.mode == "P" and "transparency" in picture.info:
         picture = picture.convert("RGBA")
     try:
-        return picture.convert("RGB")
+        return picture if picture.mode == "RGB" else picture.convert("RGB")
     except ValueError:
         raise InputError(f"{path}: colours of kind {picture.mode}; expected grey or RGB") from None
