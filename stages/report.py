@@ -1,7 +1,5 @@
 """Write the one-page report, and see that the experiment's MLflow run has everything."""
 
-import json
-
 from twinhead import params, paths, stage
 from twinhead import report as pages
 
@@ -11,11 +9,8 @@ def report() -> None:
     with stage.loading():
         from twinhead import tracking
 
-    parts = {
-        name: json.loads(paths.metrics(name).read_text(encoding="utf-8"))
-        for name in ("index", "train", "evaluate", "embed", "explain")
-    }
-    paths.REPORT.write_text(pages.page(settings.data.root, **parts), encoding="utf-8")
+    page = pages.page(pages.results.read(settings))
+    paths.REPORT.write_text(page, encoding="utf-8")
     tracking.record("report", settings)
 
 
