@@ -9,7 +9,7 @@ def report() -> None:
     with stage.loading():
         from twinhead import tracking
 
-    page = pages.page(pages.results.read(settings))
+    page = pages.page(pages.read(settings))
     paths.REPORT.write_text(page, encoding="utf-8")
     tracking.record("report", settings)
 

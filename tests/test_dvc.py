@@ -72,11 +72,24 @@ def reached(source: Path) -> set[Path]:
     return seen
 
 
+def beside(source: Path) -> set[Path]:
+    """The files that a package has beside its modules, such as a style sheet."""
+    if source.name != "__init__.py":
+        return set()
+    return {file for file in source.parent.glob("*.*") if file.suffix != ".py"}
+
+
+def is_source(dependency: str) -> bool:
+    return dependency.startswith(("src/", "stages/"))
+
+
 @each_stage
 def test_a_stage_depends_on_its_script_and_every_module_that_it_imports(name):
     script = REPOSITORY / "stages" / f"{name}.py"
-    expected = {file.relative_to(REPOSITORY).as_posix() for file in reached(script) | {script}}
-    assert {dep for dep in STAGES[name]["deps"] if dep.endswith(".py")} == expected
+    files = reached(script) | {script}
+    files |= {found for file in files for found in beside(file)}
+    expected = {file.relative_to(REPOSITORY).as_posix() for file in files}
+    assert set(filter(is_source, STAGES[name]["deps"])) == expected
 
 
 @each_stage
@@ -129,7 +142,7 @@ def test_plots_are_outputs():
 def test_every_dependency_that_is_data_is_an_earlier_stage_s_output():
     made = {"${data.root}"}
     for name, stage in STAGES.items():
-        assert {dep for dep in stage["deps"] if not dep.endswith(".py")} <= made, name
+        assert {dep for dep in stage["deps"] if not is_source(dep)} <= made, name
         made |= set(outs(name))
 
 

@@ -4,7 +4,9 @@ from importlib.resources import files
 
 from twinhead.report import heat, judgement, learning, mistakes, origin, points, threshold
 from twinhead.report.markup import Html, code
-from twinhead.report.results import Results
+from twinhead.report.results import Results, read
+
+__all__ = ["Results", "page", "read"]
 
 SECTIONS = {
     "good": ("How good it is", judgement.headline),

@@ -13,7 +13,7 @@ from twinhead.report.results import Results
 
 def section(results: Results) -> Html:
     index, counts = results.metrics["index"], results.metrics["split"]
-    settings = dict(flat(_relevant(results.settings)))
+    settings = dict(_flat(_relevant(results.settings)))
     facts = [
         ["folder", code(results.settings.data.root)],
         ["images", f"{index['images']:,}"],
@@ -38,18 +38,24 @@ def section(results: Results) -> Html:
             " command makes the environment and the results; the second makes the results in an"
             " environment that is there; the third sets every param by itself.",
         ),
-        _commands(settings),
+        _commands(results.settings),
         folded(f"All {len(settings)} params", table(["param", "value"], [
             [name, _value(value)] for name, value in settings.items()
         ], "facts")),
     ])  # fmt: skip
 
 
-def flat(tree: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
+def overrides(settings: params.Params) -> Iterator[str]:
+    """All params as `dvc exp run -S` takes them."""
+    for name, value in _flat(_relevant(settings)):
+        yield f"{name}={_override(value)}"
+
+
+def _flat(tree: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
     """Nested keys joined by dots, with their values."""
     for key, value in tree.items():
         if isinstance(value, dict):
-            yield from flat(value, f"{prefix}{key}.")
+            yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 
@@ -62,8 +68,8 @@ def _relevant(settings: params.Params) -> dict:
     return sections
 
 
-def _commands(settings: dict[str, object]) -> Html:
-    changes = (f"-S {shlex.quote(f'{name}={_override(value)}')}" for name, value in settings.items())
+def _commands(settings: params.Params) -> Html:
+    changes = (f"-S {shlex.quote(change)}" for change in overrides(settings))
     lines = ["make run", "dvc repro", " \\\n    ".join(["dvc exp run", *changes])]
     return Html("".join(f"<pre>{text(line)}</pre>" for line in lines))
 

@@ -135,3 +135,8 @@ for (const map of document.querySelectorAll(".map")) {
     look(off ? whole : around(points.filter(own)));
   });
 }
+
+// A drawing is wider than a phone: a tap shows it at its own size, and gives it back.
+for (const drawing of document.querySelectorAll(".overlays img")) {
+  drawing.addEventListener("click", () => drawing.classList.toggle("large"));
+}
