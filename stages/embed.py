@@ -1,6 +1,6 @@
 """Map the images by the network's features, and measure what the features know."""
 
-from twinhead import catalog, embedding, features, params, paths, pixels, splits, stage
+from twinhead import catalog, embedding, features, params, paths, pixels, splits, stage, summary
 from twinhead.plots import embedding as figures
 
 
@@ -20,7 +20,9 @@ def embed() -> None:
         split=split, x=points[:, 0], y=points[:, 1]
     )
     table.to_csv(paths.EMBEDDING, index=False, lineterminator="\n")
-    stage.write_json(embedding.measure(values, points, frame, split), paths.metrics("embed"))
+    metrics = embedding.measure(values, points, frame, split)
+    stage.write_json(metrics, paths.metrics("embed"))
+    summary.write("embed", metrics)
     figures.draw(table, stage.fresh(paths.PLOTS / "embed"))
     tracking.record("embed", settings)
 

@@ -1,6 +1,8 @@
 """Judge the model on train, val and test; val chooses the defect threshold."""
 
-from twinhead import baselines, catalog, evaluation, features, params, paths, pixels, splits, stage
+from twinhead import (
+    baselines, catalog, charts, evaluation, features, params, paths, pixels, splits, stage, summary,
+)  # fmt: skip
 from twinhead.plots import evaluation as figures
 
 
@@ -19,6 +21,8 @@ def evaluate() -> None:
     predictions = evaluation.decide(predictions, metrics)
     predictions.to_csv(paths.PREDICTIONS, index=False, lineterminator="\n")
     stage.write_json(metrics, paths.metrics("evaluate"))
+    summary.write("evaluate", metrics)
+    charts.write(predictions, stage.fresh(paths.CHARTS))
     figures.draw(predictions, metrics, names, stage.fresh(paths.PLOTS / "evaluate"))
     tracking.record("evaluate", settings)
 

@@ -2,7 +2,7 @@
 
 import shutil
 
-from twinhead import catalog, features, params, paths, pixels, splits, stage
+from twinhead import catalog, features, params, paths, pixels, splits, stage, summary
 from twinhead.plots import training as curves
 
 
@@ -29,6 +29,7 @@ def train() -> None:
         network.save(result.checkpoint(), paths.CHECKPOINT)
         result.history.to_csv(paths.HISTORY, index=False, lineterminator="\n")
         stage.write_json(result.metrics(), paths.metrics("train"))
+        summary.write("train", result.metrics())
         curves.learning_curves(
             result.history, result.progress.best_epoch, paths.PLOTS / "train/learning_curves.png"
         )

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from conftest import REPOSITORY
 
-from twinhead import params, paths
+from twinhead import params, paths, summary
 
 PIPELINE = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))
 STAGES = PIPELINE["stages"]
@@ -22,7 +22,7 @@ MAKERS = {
     paths.SPLITS: "split",
     paths.FEATURES: "features",
     **dict.fromkeys([paths.MODEL, paths.CHECKPOINT, paths.HISTORY], "train"),
-    paths.PREDICTIONS: "evaluate",
+    **dict.fromkeys([paths.PREDICTIONS, paths.CHARTS], "evaluate"),
     paths.EMBEDDING: "embed",
     **dict.fromkeys([paths.EXPLANATIONS, paths.GRADCAM], "explain"),
     paths.REPORT: "report",
@@ -121,14 +121,18 @@ def test_everything_that_paths_names_is_the_output_of_its_stage():
         assert path.as_posix() in outs(name)
 
 
-def test_metrics_are_kept_in_git_and_listed():
-    files = {paths.metrics(name).as_posix() for name in STAGES} & set(
-        out for name in STAGES for out in outs(name)
-    )
-    assert set(PIPELINE["metrics"]) == files
-    for name in STAGES:
-        for out, options in outs(name).items():
-            assert options == ({"cache": False} if out in files else {}), out
+@each_stage
+def test_metrics_are_kept_in_git(name):
+    for out, options in outs(name).items():
+        assert options == ({"cache": False} if out.startswith("metrics/") else {}), out
+    known = {out for out in outs(name) if out.startswith("metrics/")}
+    assert known <= {paths.metrics(name).as_posix(), paths.summary(name).as_posix()}
+
+
+def test_dvc_s_tables_show_the_chosen_metrics_alone():
+    assert PIPELINE["metrics"] == [paths.summary(name).as_posix() for name in summary.COLUMNS]
+    for name in summary.COLUMNS:
+        assert {paths.metrics(name).as_posix(), paths.summary(name).as_posix()} <= set(outs(name))
 
 
 def test_plots_are_outputs():
@@ -136,7 +140,7 @@ def test_plots_are_outputs():
     for plot in PIPELINE["plots"]:
         (described,) = [plot] if isinstance(plot, str) else plot.values()
         shown = [described] if isinstance(described, str) else described["y"]
-        assert set(shown) <= made
+        assert all({path, Path(path).parent.as_posix()} & made for path in shown)
 
 
 def test_every_dependency_that_is_data_is_an_earlier_stage_s_output():
