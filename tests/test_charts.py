@@ -14,7 +14,14 @@ def decided(predictions, metrics) -> pd.DataFrame:
 
 def test_the_curve_encloses_the_area_of_the_metrics(decided, metrics):
     roc = charts.tables(decided[decided["split"] == "test"])["roc"]
-    assert auc(roc["false_alarm_rate"], roc["recall"]) == pytest.approx(metrics["test"]["defect"]["auroc"])
+    area = auc(roc["false_alarm_rate"], roc["recall"])
+    assert area == pytest.approx(metrics["test"]["defect"]["auroc"])
+
+
+def test_curves_run_from_left_to_right(decided):
+    found = charts.tables(decided[decided["split"] == "test"])
+    assert found["roc"]["false_alarm_rate"].is_monotonic_increasing
+    assert found["precision_recall"]["recall"].is_monotonic_increasing
 
 
 def test_confusions_have_a_row_for_each_test_image(decided, metrics, tmp_path):

@@ -1,4 +1,4 @@
-"""The tables behind the charts that DVC draws and compares: the test images' curves and confusions."""
+"""The test images' curves and confusions as tables, from which DVC draws and compares charts."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from twinhead import splits
 
 
 def write(predictions: pd.DataFrame, folder: Path) -> None:
-    """Write a CSV for each table that the predictions, as `evaluation.decide` returns them, allow."""
+    """Write a CSV for each table that predictions, as `evaluation.decide` returns them, allow."""
     test = predictions[predictions["split"] == splits.TEST]
     for name, table in tables(test).items():
         table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
@@ -30,7 +30,9 @@ def tables(test: pd.DataFrame) -> dict[str, pd.DataFrame]:
             false, true, _ = roc_curve(*scored)
             found["roc"] = pd.DataFrame({"false_alarm_rate": false, "recall": true})
             precise, recall, _ = precision_recall_curve(*scored)
-            found["precision_recall"] = pd.DataFrame({"recall": recall, "precision": precise})
+            curve = pd.DataFrame({"recall": recall, "precision": precise})
+            # Charts join the points by growing recall; those of equal recall must come as they lie.
+            found["precision_recall"] = curve[::-1]
     return found
 
 

@@ -21,7 +21,7 @@ SECTIONS = {
     "learning": ("How it learned", learning.section),
     "origin": ("What it was made from", origin.section),
 }
-"""By anchor: the title, and the function that gives the section, or nothing where it doesn't apply."""
+"""By anchor: the title, and the function that gives the section, or nothing if it doesn't apply."""
 
 
 def page(results: Results) -> str:

@@ -38,7 +38,7 @@ def section(results: Results) -> Html | None:
             )
     else:
         said = ["No defective test image has a mask, so the maps can be looked at but not scored."]
-    note = "Brighter is more suspect, on one scale for all images; the blue line is the true defect."
+    note = "Brighter is more suspect, on one scale for all images; a blue line is the true defect."
     return join([paragraph(*said, note), *_galleries(drawn)])
 
 

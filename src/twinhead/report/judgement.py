@@ -24,7 +24,7 @@ MOST_CATEGORIES = 40
 
 
 def cards(results: Results) -> Html:
-    """The answer in three or four numbers, held-out images large, those it trained on beside them."""
+    """The answer in four numbers, held-out images large, those it learned from below."""
     test, train = (_counts(results.predictions, split) for split in (splits.TEST, splits.TRAIN))
     shown = []
     for title, of in (
@@ -75,19 +75,20 @@ def headline(results: Results) -> Html:
     for (head, name), label in _ROWS.items():
         if head in judged[splits.TEST]:
             measured = [with_interval(judged[split][head], name) for split in order]
-            guessed = [number(guess[head][name]) if head in guess else "–" for guess in guesses.values()]
-            rows.append([label, *measured, *guessed])
+            guessed = [guess.get(head) for guess in guesses.values()]
+            said = ["–" if guess is None else number(guess[name]) for guess in guessed]
+            rows.append([label, *measured, *said])
     return join([
         paragraph(
             Html(
-                "<b>test</b> counts: the network has never seen those images. The brackets are 95%"
-                " intervals."
+                "<b>test</b> counts: the network has never seen those images."
+                " The brackets are 95% intervals."
             ),
             _threshold(judged),
             Html(
-                "The columns behind <b>train</b> are simple guesses for the same test images: always"
-                " good, the category's share of defective images, and a logistic regression on the"
-                " features of a pretrained backbone."
+                "The columns behind <b>train</b> are simple guesses for the same test images:"
+                " always good, the category's share of defective images, and a logistic regression"
+                " on the features of a pretrained backbone."
             ),
         ),
         table(["", *order, *(name.replace("_", " ") for name in guesses)], rows, "headline"),
@@ -104,7 +105,10 @@ def _threshold(judged: dict) -> str:
 
 def by_category(results: Results) -> Html:
     heads = results.judged[splits.TEST]
-    columns = {"category": lambda name, values: name, "images": lambda name, values: str(values["images"])}
+    columns = {
+        "category": lambda name, values: name,
+        "images": lambda name, values: str(values["images"]),
+    }
     if "category" in heads:
         columns["category right"] = lambda name, values: bar(values["category"]["accuracy"])
     if "defect" in heads:
@@ -118,7 +122,7 @@ def by_category(results: Results) -> Html:
         [show(name, values) for show in columns.values()]
         for name, values in heads["by_category"].items()
     ]
-    note = "Test images only. A dash stands where nothing can be said: no such images, or no alarms."
+    note = "Test images only. A dash means that nothing can be said: no such images, or no alarms."
     return join([paragraph(note), table(list(columns), rows)])
 
 
@@ -153,7 +157,8 @@ def confusion(results: Results) -> Html:
         for split in (splits.TEST, splits.VAL, splits.TRAIN):
             rows = results.predictions[results.predictions["split"] == split]
             truth, said = (rows[name].map(dict(enumerate(names))) for name in _DEFECT)
-            matrices.append(f"<div><h3>{split}: {len(rows):,} images</h3>{_matrix(truth, said, names)}</div>")
+            matrix = _matrix(truth, said, names)
+            matrices.append(f"<div><h3>{split}: {len(rows):,} images</h3>{matrix}</div>")
         parts.append(paragraph("Good or defective, at the chosen threshold. Rows are the truth."))
         parts.append(Html(f'<div class="side-by-side">{"".join(matrices)}</div>'))
     if "category_predicted" in test:

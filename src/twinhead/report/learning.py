@@ -11,10 +11,12 @@ def section(results: Results) -> Html | None:
     if not files:
         return None
     train = results.metrics["train"]
-    shown = [picture(thumbnails.chart(file), file.stem.replace("_", " "), "chart wide") for file in files]
+    shown = [
+        picture(thumbnails.chart(file), file.stem.replace("_", " "), "chart wide") for file in files
+    ]
     note = (
         f"{train['epochs']} times over all training images; the network of epoch"
-        f" {train['best_epoch']} had the lowest loss on val and is kept. A gap between train and val"
-        " is what the network has learned by heart."
+        f" {train['best_epoch']} had the lowest loss on val and is kept."
+        " A gap between train and val is what the network has learned by heart."
     )
     return join([paragraph(note), Html(f'<div class="scroll">{"".join(shown)}</div>')])

@@ -8,8 +8,8 @@ from twinhead.report.markup import (
 )  # fmt: skip
 from twinhead.report.results import Results
 
-MOST = 100
-"""Photographs of each kind of mistake; the rest is a table."""
+FIRST, MOST = 24, 100
+"""Photographs of each kind of mistake: seen at once, and in all; the rest is a table."""
 
 
 def section(results: Results) -> Html:
@@ -40,12 +40,20 @@ def _kind(rows: pd.DataFrame, name: str, note: str, results: Results) -> list[Ht
     shown, listed = rows.head(MOST), rows.iloc[MOST:]
     total = Html(f"<h3>{len(rows):,} {name if len(rows) == 1 else plural}</h3>")
     figures = [_figure(number, row, results) for number, row in shown.iterrows()]
-    parts = [total, paragraph(note), Html(f'<div class="gallery">{"".join(figures)}</div>')]
+    parts = [total, paragraph(note), _gallery(figures[:FIRST])]
+    if len(shown) > FIRST:
+        parts.append(folded(f"The next {len(shown) - FIRST}", _gallery(figures[FIRST:])))
     if len(listed):
         said = f"{count(len(listed), 'more image')}: the page shows {MOST} of a kind as pictures."
-        cells = [[row["path"], row["category"], row["defect_type"], _said(row)] for _, row in listed.iterrows()]
-        parts.append(folded(said, table(["image", "category", "defect", "the network"], cells, "names")))
+        head = ["image", "category", "defect", "the network"]
+        facts = ["path", "category", "defect_type"]
+        cells = [[*row[facts], _said(row)] for _, row in listed.iterrows()]
+        parts.append(folded(said, table(head, cells, "names")))
     return parts
+
+
+def _gallery(figures: list[Html]) -> Html:
+    return Html(f'<div class="gallery">{"".join(figures)}</div>')
 
 
 def _figure(number: int, row: pd.Series, results: Results) -> Html:

@@ -101,7 +101,9 @@ for (const map of document.querySelectorAll(".map")) {
     let nearest = null, best = (22 * scale) ** 2;
     for (const candidate of points) {
       const away = (candidate.x - x) ** 2 + (candidate.y - y) ** 2;
-      if (away < best && !candidate.dot.classList.contains("faint")) [nearest, best] = [candidate, away];
+      if (away < best && !candidate.dot.classList.contains("faint")) {
+        [nearest, best] = [candidate, away];
+      }
     }
     if (nearest === current) return;
     leave();
@@ -112,8 +114,7 @@ for (const map of document.querySelectorAll(".map")) {
     draw(nearest.place);
     about.hidden = false;
     const right = (nearest.x - view.x) / scale;
-    const down = frame.top
-      - map.getBoundingClientRect().top + (nearest.y - view.y) / scale;
+    const down = frame.top - map.getBoundingClientRect().top + (nearest.y - view.y) / scale;
     const fits = right + 16 + about.offsetWidth <= frame.width;
     const beside = fits ? right + 16 : right - 16 - about.offsetWidth;
     about.style.left = `${Math.max(0, Math.min(beside, frame.width - about.offsetWidth))}px`;

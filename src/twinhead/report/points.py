@@ -21,13 +21,14 @@ def section(results: Results) -> Html:
     known = results.metrics["embed"]
     neighbours = known["category_knn_accuracy"]
     said = [] if neighbours is None else [
-        f"An image's nearest neighbours agree with it on the category for {share(neighbours)} of the"
-        " test images."
+        "An image's nearest neighbours agree with it on the category for"
+        f" {share(neighbours)} of the test images."
     ]  # fmt: skip
     return join([
         paragraph(
             "Every image is a point; images that the network takes for alike lie together. Test"
-            " images have a ring. Point at one, or tap it, to see what it is; a category's name enlarges it.",
+            " images have a ring. Point at one, or tap it, to see what it is; a category's name"
+            " enlarges it.",
             *said,
             f"Trustworthiness of the map: {number(known['trustworthiness'])} (1 is perfect).",
         ),
@@ -46,7 +47,8 @@ def _map(results: Results) -> Html:
     said = _said(results.predictions)
     dots = []
     for row, (x, y) in zip(table.itertuples(), _placed(table), strict=True):
-        kind = f"c{numbers[row.category]}{' d' if row.defective else ''}{' t' if row.split == splits.TEST else ''}"
+        kind = f"c{numbers[row.category]}"
+        kind += " d" * bool(row.defective) + " t" * (row.split == splits.TEST)
         about = f"{row.path}\n{row.category}, {row.defect_type} ({row.split}){said[row.Index]}"
         dots.append(
             f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}">'
@@ -66,7 +68,8 @@ def _map(results: Results) -> Html:
     hidden = ""
     if pictures:
         source, side, columns = pictures
-        hidden = f'<img class="sheet" hidden alt="" data-side="{side}" data-columns="{columns}" src="{source}">'
+        size = f'data-side="{side}" data-columns="{columns}"'
+        hidden = f'<img class="sheet" hidden alt="" {size} src="{source}">'
     return Html(
         f'<style>\n{colours}</style><div class="map">'
         '<input type="radio" name="colour" id="by-category" checked>'
@@ -92,16 +95,13 @@ def _placed(table: pd.DataFrame) -> np.ndarray:
     return (points - (low + high) / 2) * scale + np.array([WIDTH, HEIGHT]) / 2
 
 
-def _said(predictions: pd.DataFrame) -> list[str]:
+def _said(predictions: pd.DataFrame) -> pd.Series:
     """What the network said of each image, a line for each head."""
-    said = [""] * len(predictions)
+    said = pd.Series("", predictions.index)
     if "category_predicted" in predictions:
-        said = [f"{text}\ntaken for {name}" for text, name in zip(said, predictions["category_predicted"])]
+        said += "\ntaken for " + predictions["category_predicted"]
     if "defect_probability" in predictions:
-        said = [
-            f"{text}\ndefect probability {value:.1%}"
-            for text, value in zip(said, predictions["defect_probability"])
-        ]
+        said += predictions["defect_probability"].map("\ndefect probability {:.1%}".format)
     return said
 
 

@@ -41,8 +41,8 @@ def section(results: Results) -> Html | None:
         curves["val"] = {"found": seen, "false": wrong, "defective": bad, "good": len(val) - bad}
     return join([
         paragraph(
-            "An image raises an alarm where its defect probability reaches the threshold. A lower one"
-            " misses fewer defects and stops more good products. Below are the"
+            "An image raises an alarm where its defect probability reaches the threshold."
+            " A lower one misses fewer defects and stops more good products. Below are the"
             f" {defective:,} defective and {good:,} good test images at every threshold.",
             "The threshold in use was chosen on val, for the highest F1: the test images only show"
             " what it costs." if "val" in curves else "",
@@ -63,7 +63,7 @@ def alarms(rows: pd.DataFrame, steps: np.ndarray) -> tuple[list[int], list[int]]
 
 
 def _least_alarm(predictions: pd.DataFrame, threshold: float) -> float:
-    """The threshold, or the lowest probability that it called defective: files round the two apart."""
+    """The threshold, or the lowest probability that it called defective: files round them apart."""
     called = predictions["defect_probability"][predictions["defect_predicted"] == 1]
     return min(threshold, called.min()) if len(called) else threshold
 
@@ -156,5 +156,6 @@ def _table(test: pd.DataFrame, chosen: float, threshold: float, origin: str) -> 
         ]
         rows.append([marked, *map(str, (found, missed, false, good - false)), *per_thousand])
     head = ["threshold", "found", "missed", "false alarms", "rightly passed"]
-    rated = [f"{what} in 1,000 products, {DEFECT_RATE}% defective" for what in ("missed", "false alarms")]
-    return table(head + rated, rows, "costs")
+    note = f"Per 1,000: in so many products of which {DEFECT_RATE}% are defective."
+    rated = ["missed per 1,000", "false alarms per 1,000"]
+    return join([table(head + rated, rows, "costs"), paragraph(note)])
