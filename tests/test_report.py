@@ -16,7 +16,7 @@ from dvc.utils.hydra import apply_overrides
 from twinhead import (
     baselines, catalog, embedding, evaluation, explanation, params, paths, report, splits,
 )  # fmt: skip
-from twinhead.report import mistakes, origin, threshold, thumbnails
+from twinhead.report import mistakes, origin, points, threshold, thumbnails
 from twinhead.report.results import Results
 
 RESAMPLES = 20
@@ -29,7 +29,7 @@ def render(built, split, predictions, tmp_path_factory):
     workspace, picture = tmp_path_factory.mktemp("workspace"), np.zeros((4, 6, 3), np.uint8)
     for name in ("evaluate/roc", "train/learning_curves"):
         save(picture, workspace / f"reports/plots/{name}.png")
-    points = np.random.default_rng(0).random((len(split), 2))
+    place = np.random.default_rng(0).random((len(split), 2))
 
     def rendered(table: pd.DataFrame = predictions, masks: bool = True, **changes: object) -> str:
         judged = evaluation.judge(table, RESAMPLES)
@@ -50,11 +50,11 @@ def render(built, split, predictions, tmp_path_factory):
                 "split": splits.counts(frame, split),
                 "train": {"parameters": 720_976, "epochs": 3, "best_epoch": 2},
                 "evaluate": judged | {"baselines": guesses},
-                "embed": embedding.measure(points, points, built.frame, split),
+                "embed": embedding.measure(place, place, built.frame, split),
                 "explain": scores.metrics,
             },
             table,
-            facts.assign(x=points[table.index, 0], y=points[table.index, 1]),
+            facts.assign(x=place[table.index, 0], y=place[table.index, 1]),
             scores.table,
             built.pixels,
         )
@@ -225,6 +225,12 @@ def test_the_map_has_every_image_with_what_the_network_said(page, predictions):
     assert f"defect probability {row['defect_probability']:.1%}" in said
 
 
+def test_a_map_of_too_many_images_is_drawn_in_part_and_says_so(render, monkeypatch):
+    monkeypatch.setattr(points, "MOST", 20)
+    drawn = re.search('<section id="map">.*?</section>', render(), re.S)[0]
+    assert drawn.count("<circle") == 20 and "Of 58 images, every one in 2.9 is shown." in drawn
+
+
 def test_heat_maps_are_best_first_where_there_are_masks(page):
     heat = re.search('<section id="heat">.*?</section>', page, re.S)[0]
     assert heat.index("The best of those drawn") < heat.index("The worst of those drawn")
@@ -252,13 +258,9 @@ def test_the_command_of_the_page_gives_its_params(tmp_path):
     assert params.load(written) == wanted
 
 
-@pytest.mark.parametrize("images", [5_354, 12_000])
+@pytest.mark.parametrize("images", [5_354, points.MOST])
 def test_a_sheet_of_many_photographs_stays_small(images):
     noise = np.random.default_rng(0).integers(0, 256, (7, 48, 48, 3), np.uint8)
     source, side, columns = thumbnails.sheet(noise, np.arange(images) % 7)
     assert side * side * images <= thumbnails.SHEET_PIXELS and columns**2 >= images
     assert len(source) < 12_000_000  # noise takes three times what photographs do
-
-
-def test_too_many_photographs_have_no_sheet():
-    assert thumbnails.sheet(np.zeros((1, 8, 8, 3), np.uint8), [0] * 20_000) is None

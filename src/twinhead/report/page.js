@@ -81,8 +81,6 @@ for (const map of document.querySelectorAll(".map")) {
   };
   let current = null;
   const draw = place => {
-    canvas.hidden = !sheet;
-    if (!sheet) return;
     const side = Number(sheet.dataset.side), columns = Number(sheet.dataset.columns);
     canvas.width = canvas.height = side;
     const left = side * (place % columns), top = side * Math.floor(place / columns);

@@ -12,6 +12,8 @@ from twinhead.report.markup import Html, folded, join, number, paragraph, share
 from twinhead.report.results import Results
 
 WIDTH, HEIGHT, MARGIN = 1000, 680, 14
+MOST = 10_000
+"""More points than that make a browser slow; they are drawn in part."""
 MOST_NAMES = 40
 """A longer legend is folded."""
 
@@ -19,7 +21,7 @@ MOST_NAMES = 40
 def section(results: Results) -> Html:
     """The map as SVG: coloured by category or by defect without a script, thumbnails with one."""
     known = results.metrics["embed"]
-    neighbours = known["category_knn_accuracy"]
+    neighbours, total = known["category_knn_accuracy"], len(results.embedding)
     said = [] if neighbours is None else [
         "An image's nearest neighbours agree with it on the category for"
         f" {share(neighbours)} of the test images."
@@ -31,16 +33,18 @@ def section(results: Results) -> Html:
             " enlarges it.",
             *said,
             f"Trustworthiness of the map: {number(known['trustworthiness'])} (1 is perfect).",
+            f"Of {total:,} images, every one in {total / MOST:.1f} is shown." if total > MOST else "",
         ),
         _map(results),
     ])  # fmt: skip
 
 
 def _map(results: Results) -> Html:
+    table = results.embedding
+    if len(table) > MOST:
+        table = table.iloc[np.linspace(0, len(table) - 1, MOST).round().astype(int)]
     # Held-out images are drawn last, on top.
-    table = results.embedding.sort_values(
-        "split", key=lambda split: split == splits.TEST, kind="stable"
-    )
+    table = table.sort_values("split", key=lambda split: split == splits.TEST, kind="stable")
     names = sorted(table["category"].unique())
     numbers = {name: place for place, name in enumerate(names)}
     radius = min(5.5, max(2.5, 130 / math.sqrt(len(table))))
@@ -64,12 +68,9 @@ def _map(results: Results) -> Html:
     legend = Html(f'<div class="legend">{legend}</div>')
     if len(names) > MOST_NAMES:
         legend = folded(f"The colours of {len(names)} categories", legend)
-    pictures = thumbnails.sheet(results.pixels, table.index)
-    hidden = ""
-    if pictures:
-        source, side, columns = pictures
-        size = f'data-side="{side}" data-columns="{columns}"'
-        hidden = f'<img class="sheet" hidden alt="" {size} src="{source}">'
+    source, side, columns = thumbnails.sheet(results.pixels, table.index)
+    size = f'data-side="{side}" data-columns="{columns}"'
+    pictures = f'<img class="sheet" hidden alt="" {size} src="{source}">'
     return Html(
         f'<style>\n{colours}</style><div class="map">'
         '<input type="radio" name="colour" id="by-category" checked>'
@@ -79,7 +80,7 @@ def _map(results: Results) -> Html:
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img"'
         f' aria-label="t-SNE map of {len(table)} images">{"".join(dots)}</svg>'
         '<div class="about" hidden><canvas></canvas><p></p></div>'
-        f"{legend}{hidden}</div>"
+        f"{legend}{pictures}</div>"
     )
 
 

@@ -1,7 +1,8 @@
 """Photographs and figures, small enough to be embedded in the page."""
 
 import base64
-from collections.abc import Iterable
+import math
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -22,17 +23,13 @@ def photograph(image: np.ndarray) -> str:
     return _jpeg(_small(image, min(SIDE, len(image))), quality=75)
 
 
-def sheet(images: np.ndarray, rows: Iterable[int]) -> tuple[str, int, int] | None:
-    """Return all these images side by side as one picture: data URI, pixels a side, columns.
+def sheet(images: np.ndarray, rows: Sequence[int]) -> tuple[str, int, int]:
+    """Return these images side by side as one picture: data URI, pixels a side, columns.
 
-    None if there are so many that nothing could be recognised. A picture for each would have a
-    header for each, and be three times as large.
+    A picture for each would have a header for each, and be three times as large.
     """
-    rows = list(rows)
     fitting = [side for side in SHEET_SIDES if side * side * len(rows) <= SHEET_PIXELS]
-    if not rows or not fitting:
-        return None
-    side, columns = fitting[0], int(np.ceil(np.sqrt(len(rows))))
+    side, columns = (*fitting, SHEET_SIDES[-1])[0], math.ceil(math.sqrt(len(rows)))
     whole = Image.new("RGB", (side * columns, side * -(-len(rows) // columns)))
     for place, row in enumerate(rows):
         at = (side * (place % columns), side * (place // columns))
