@@ -20,6 +20,9 @@ test: $(READY) ## Run the tests
 ui: $(READY) ## Open the MLflow UI on the pipeline's own store (http://127.0.0.1:5000)
 	python -m twinhead ui
 
+experiments: $(READY) ## Tabulate the experiments: what each changes, and how good it is
+	dvc exp show --only-changed --keep 'test_' --drop '.*/|Created'
+
 track: $(READY) ## Send this workspace's results to MLflow, where its run lacks them
 	@dvc status --quiet --with-deps report || (echo 'params, code or data changed since the last `dvc repro`: run it first'; exit 1)
 	python -m twinhead track
@@ -41,4 +44,4 @@ $(READY): requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
 	touch $@
 
-.PHONY: help run test ui track comparison paper lock
+.PHONY: help run test ui experiments track comparison paper lock

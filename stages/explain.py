@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from twinhead import catalog, explanation, files, params, paths, pixels, splits, stage
+from twinhead import catalog, explanation, files, params, paths, pixels, splits, stage, summary
 from twinhead.plots import overlay
 
 
@@ -29,6 +29,7 @@ def explain() -> None:
     scores = explanation.score(test, heat(list(test.index)), masks)
     files.write_table(scores.table, paths.EXPLANATIONS)
     files.write_json(scores.metrics, paths.metrics("explain"))
+    summary.write("explain", scores.metrics)
     chosen = explanation.choose(test, settings.explain.images_per_category, settings.explain.seed)
     with files.whole(paths.GRADCAM) as folder:
         for row, heat_map in zip(chosen, heat(chosen), strict=True):
