@@ -1,8 +1,9 @@
 """Does one network with two heads beat two networks with one? Queue, run and tabulate the answer.
 
 Both backbones, each with both heads and with either one, three seeds: eighteen experiments through
-DVC's queue. The table comes from their MLflow runs and goes into docs/comparison.md and README.md.
-An experiment that has its run already isn't made again, so that an interrupted comparison goes on.
+DVC's queue. The table comes from their MLflow runs and goes into docs/comparison.md, from where the
+report on these images takes it, and into README.md. An experiment that has its run already isn't
+made again, so that an interrupted comparison goes on.
 
     python benchmarks/comparison.py [-S data.root=/absolute/path ...] [--backbone cnn ...]
 """
@@ -14,6 +15,8 @@ from pathlib import Path
 import experiments
 import pandas as pd
 
+from twinhead import paths
+
 BACKBONES = {
     "efficientnet_lite0": [],
     "cnn": ["model.backbone=cnn", "data.image_size=224", "train.schedule=constant",
@@ -21,7 +24,7 @@ BACKBONES = {
 }  # fmt: skip
 TASKS = {"both": "category,defect", "category": "category", "defect": "defect"}
 SEEDS = (0, 1, 2)
-TABLE, README = Path("docs/comparison.md"), Path("README.md")
+README = Path("README.md")
 COLUMNS = {
     "metrics.training/parameters": "parameters",
     "metrics.training/trained_parameters": "trained",
@@ -39,7 +42,7 @@ def compare(backbones: list[str], overrides: list[str]) -> None:
     runs = experiments.finish(dict(zip(names, changes, strict=True)))
     runs = runs.set_index(pd.MultiIndex.from_tuples(cases)).sort_index()
     text = report(runs, backbones)
-    TABLE.write_text(f"# One network or two\n\n{text}", encoding="utf-8")
+    paths.COMPARISON.write_text(f"# One network or two\n\n{text}", encoding="utf-8")
     begin, end = "<!-- comparison -->\n", "<!-- /comparison -->"
     before, _, rest = README.read_text(encoding="utf-8").partition(begin)
     README.write_text(before + begin + text + end + rest.partition(end)[2], encoding="utf-8")

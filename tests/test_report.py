@@ -31,7 +31,12 @@ def render(built, split, predictions, tmp_path_factory):
         save(picture, workspace / f"reports/plots/{name}.png")
     place = np.random.default_rng(0).random((len(split), 2))
 
-    def rendered(table: pd.DataFrame = predictions, masks: bool = True, **changes: object) -> str:
+    def rendered(
+        table: pd.DataFrame = predictions,
+        masks: bool = True,
+        comparison: str = "",
+        **changes: object,
+    ) -> str:
         judged = evaluation.judge(table, RESAMPLES)
         table = evaluation.decide(table, judged)
         test = explanation.with_outcomes(table[table["split"] == "test"])
@@ -57,6 +62,7 @@ def render(built, split, predictions, tmp_path_factory):
             facts.assign(x=place[table.index, 0], y=place[table.index, 1]),
             scores.table,
             built.pixels,
+            comparison,
         )
         with chdir(workspace):
             return report.page(results)
@@ -264,3 +270,10 @@ def test_a_sheet_of_many_photographs_stays_small(images):
     source, side, columns = thumbnails.sheet(noise, np.arange(images) % 7)
     assert side * side * images <= thumbnails.SHEET_PIXELS and columns**2 >= images
     assert len(source) < 12_000_000  # noise takes three times what photographs do
+
+
+def test_the_comparison_is_shown_where_it_is_of_the_same_images(render):
+    compared = (REPOSITORY / paths.COMPARISON).read_text(encoding="utf-8")
+    root = str(paths.SAMPLE)
+    assert "One network or two" in render(comparison=compared, data={"root": root})
+    assert "One network or two" not in render(comparison=compared, data={"root": "/photos"})

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
+COMPARISON = Path("docs/comparison.md")
 
 SAMPLE = Path("data/raw/sample")
 CATALOG = Path("data/catalog.csv")

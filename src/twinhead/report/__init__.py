@@ -2,7 +2,9 @@
 
 from importlib.resources import files
 
-from twinhead.report import heat, judgement, learning, mistakes, origin, points, threshold
+from twinhead.report import (
+    comparison, heat, judgement, learning, mistakes, origin, points, threshold,
+)  # fmt: skip
 from twinhead.report.markup import Html, code
 from twinhead.report.results import Results, read
 
@@ -19,6 +21,7 @@ SECTIONS = {
     "heat": ("Where it looks", heat.section),
     "map": ("What its features tell apart", points.section),
     "learning": ("How it learned", learning.section),
+    "comparison": ("One network or two", comparison.section),
     "origin": ("What it was made from", origin.section),
 }
 """By anchor: the title, and the function that gives the section, or nothing if it doesn't apply."""

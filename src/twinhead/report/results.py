@@ -27,6 +27,8 @@ class Results:
     explanations: pd.DataFrame
     pixels: np.ndarray
     """(images, size, size, 3), uint8."""
+    comparison: str = ""
+    """What `make comparison` has written, of whichever images."""
 
     @property
     def test(self) -> pd.DataFrame:
@@ -47,8 +49,9 @@ def read(settings: params.Params) -> Results:
     )
     numbers = pd.Series(predictions.index, predictions["path"])
     embedding.index = numbers[embedding["path"]].to_numpy()
+    compared = paths.COMPARISON.read_text(encoding="utf-8")
     return Results(
-        settings, metrics, predictions, embedding, explanations, pixels.load(paths.PIXELS)
+        settings, metrics, predictions, embedding, explanations, pixels.load(paths.PIXELS), compared
     )
 
 
