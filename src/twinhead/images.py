@@ -1,4 +1,4 @@
-"""One image file, decoded to what the network takes."""
+"""One image file, from a path or as bytes, decoded to what the network takes."""
 
 import warnings
 from dataclasses import dataclass
@@ -35,11 +35,25 @@ def read(path: Path, size: int) -> Photograph:
     Grey and palette images become RGB, an alpha channel is dropped, 16 bits are scaled to 8, and of
     several frames the first is taken. Raises InputError naming the file if it can't be decoded.
     """
-    data = _bytes(path)
-    picture, mode = _decode(data, path)
+    return decode(contents(path), path, size)
+
+
+def decode(data: bytes, name: Path | str, size: int) -> Photograph:
+    """Decode a file's bytes as `read` does; errors call it by `name`."""
+    picture, mode = _decode(data, name)
     width, height = picture.size
-    resized = _rgb(picture, path).resize((size, size), Image.Resampling.BILINEAR)
+    resized = _rgb(picture, name).resize((size, size), Image.Resampling.BILINEAR)
     return Photograph(np.asarray(resized), width, height, mode, sha256(data).hexdigest())
+
+
+def picture(data: bytes, name: Path | str, longest: int) -> np.ndarray:
+    """Decode a file's bytes to look at: (height, width, 3), uint8, RGB, upright, in its proportions.
+
+    What is larger is made smaller, so that no side exceeds `longest`.
+    """
+    shown = _rgb(_decode(data, name)[0], name)
+    shown.thumbnail((longest, longest), Image.Resampling.BOX)
+    return np.asarray(shown)
 
 
 def read_mask(path: Path, size: int) -> np.ndarray:
@@ -48,7 +62,7 @@ def read_mask(path: Path, size: int) -> np.ndarray:
     In the file all that isn't black counts, but of a JPEG, which blurs edges, only what is nearer to
     full scale. A defect too thin for the new size keeps every pixel that it touches.
     """
-    data = _bytes(path)
+    data = contents(path)
     picture = _decode(data, path)[0]
     if picture.mode.startswith("I"):
         values = np.asarray(picture)
@@ -59,14 +73,15 @@ def read_mask(path: Path, size: int) -> np.ndarray:
     return share > 127 if (share > 127).any() else share > 0
 
 
-def _bytes(path: Path) -> bytes:
+def contents(path: Path) -> bytes:
+    """A file's bytes; raises InputError naming it if it can't be read."""
     try:
         return Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"{path}: can't be read ({error.strerror})") from None
 
 
-def _decode(data: bytes, path: Path) -> tuple[Image.Image, str]:
+def _decode(data: bytes, path: Path | str) -> tuple[Image.Image, str]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -84,7 +99,7 @@ def _decode(data: bytes, path: Path) -> tuple[Image.Image, str]:
         raise InputError(f"{path}: can't be decoded ({found})") from None
 
 
-def _rgb(picture: Image.Image, path: Path) -> Image.Image:
+def _rgb(picture: Image.Image, path: Path | str) -> Image.Image:
     if picture.mode.startswith("I"):
         # Pillow reads 16-bit grey as I;16 or, from some files, as 32-bit integers.
         values = np.asarray(picture)
