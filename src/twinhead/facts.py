@@ -9,6 +9,8 @@ import pandas as pd
 from twinhead import params, paths
 from twinhead.errors import InputError
 
+FILE = "facts.json"
+"""What an MLflow model calls its copy."""
 FULL_COLOUR = 0.5
 """The colour scale ends at this quantile of the defective images' peaks, for all images alike."""
 
@@ -52,7 +54,7 @@ def write(facts: Facts, path: Path) -> None:
 
 
 def read(path: Path) -> Facts:
-    return Facts(**_json(path))
+    return Facts(**_json(Path(path)))
 
 
 def _json(path: Path) -> dict:

@@ -38,7 +38,7 @@ def mapper(
     logits = heads.DEFECT_LOGIT if head == "defect" else heads.CATEGORY_LOGITS
     part = keras.Model(model.inputs, [target, model.get_layer(logits).output])
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(input_signature=[tf.TensorSpec(model.input_shape, tf.float32)])
     def weigh(batch: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             maps, answers = part(batch, training=False)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from twinhead import facts, heat, images, network, paths
 from twinhead.batches import PREDICT_SIZE
@@ -21,7 +22,6 @@ LONGEST = 1024
 """No side of a drawn heat map is longer; what is more than the network sees helps only the eye."""
 STORED = Path("artifacts")
 """Where an MLflow model keeps the network and the facts, by their files' names."""
-FACTS = "facts.json"
 
 
 class Inspector:
@@ -32,7 +32,7 @@ class Inspector:
         self.model, self.facts = model, known
         self.size: int = model.input_shape[1]
         self.tasks = list(model.output)
-        self._alone = threading.Lock()  # Keras builds its functions at the first call, unguarded
+        self._alone = threading.Lock()  # TensorFlow builds its functions at the first call
         if "category" in self.tasks:
             count = model.output["category"].shape[-1]
             if count != len(known.categories):
@@ -51,7 +51,8 @@ class Inspector:
         for at in range(0, len(pixels), PREDICT_SIZE):
             batch = pixels[at : at + PREDICT_SIZE]
             with self._alone:
-                given = self.model.predict_on_batch(batch.astype(np.float32))
+                found = self._network(tf.constant(batch, tf.float32))
+            given = {task: values.numpy() for task, values in found.items()}
             for row in range(len(batch)):
                 answer: dict = {}
                 if "category" in given:
@@ -86,6 +87,12 @@ class Inspector:
         return heatmap.png(images.picture(data, name, LONGEST), found, self.facts.scale)
 
     @cached_property
+    def _network(self) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+        # Built once for batches of all lengths; predict_on_batch takes seconds for several of them.
+        signature = [tf.TensorSpec(self.model.input_shape, tf.float32)]
+        return tf.function(lambda batch: self.model(batch, training=False), signature)
+
+    @cached_property
     def _mapper(self) -> Callable[[np.ndarray], np.ndarray]:
         return heat.mapper(self.model, self.facts.head, self.facts.method)
 
@@ -97,10 +104,10 @@ def load(place: Path) -> Inspector:
     """
     place = Path(place)
     if place.is_dir():
-        file, known = place / STORED / paths.MODEL.name, place / STORED / FACTS
+        file, known = place / STORED / paths.MODEL.name, place / STORED / facts.FILE
         if not known.is_file():
             raise InputError(f"{place}: not a folder of an MLflow model of twinhead")
-        return Inspector(_network(file), facts.read(known))
+        return Inspector(_load(file), facts.read(known))
     if not place.is_file():
         raise InputError(
             f"{place} is missing; run `dvc repro` or `dvc checkout`, or name another with --model"
@@ -109,7 +116,7 @@ def load(place: Path) -> Inspector:
         # The threshold in metrics/ was chosen for that one; another's would be wrong unnoticed.
         raise InputError(f"{place}: expected {paths.MODEL}, the one that the pipeline has judged")
     root = place.parents[1] if len(place.parents) > 1 else Path("..")
-    return Inspector(_network(place), facts.collect(root))
+    return Inspector(_load(place), facts.collect(root))
 
 
 def file_bytes(given: object, name: str) -> bytes:
@@ -128,7 +135,7 @@ def file_bytes(given: object, name: str) -> bytes:
         raise InputError(f"{name}: not base64 ({error})") from None
 
 
-def _network(file: Path) -> keras.Model:
+def _load(file: Path) -> keras.Model:
     try:
         return network.load(file)
     except (ValueError, OSError, zipfile.BadZipFile) as error:

@@ -3,8 +3,9 @@
 import base64
 import json
 import os
-import sys
+import re
 import tempfile
+import warnings
 from hashlib import sha256
 from importlib.metadata import version
 from io import BytesIO
@@ -14,6 +15,7 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 import mlflow  # noqa: E402
 import pandas as pd  # noqa: E402
+from mlflow.entities import LoggedModelOutput, Metric, Run  # noqa: E402
 from mlflow.entities.model_registry import ModelVersion  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 from mlflow.models import Model, ModelSignature  # noqa: E402
@@ -39,18 +41,15 @@ def keep(run_id: str, settings: params.Params) -> None:
     A model that the run has already is left alone; one whose threshold or heat map has changed
     since takes the place of the old one; an equal one of another run gets no second version.
     """
-    known = facts.collect()
-    digest = sha256(json.dumps([vars(known), _digest(paths.MODEL)]).encode()).hexdigest()
+    answered = [vars(facts.collect()), sha256(paths.MODEL.read_bytes()).hexdigest()]
+    digest = sha256(json.dumps(answered).encode()).hexdigest()
     client = MlflowClient()
     run = client.get_run(run_id)
     if run.data.tags.get(SERVED_TAG) == digest:
         return
-    logged = client.search_logged_models(
-        [run.info.experiment_id], f"source_run_id = '{run_id}'", max_results=1
-    )
-    model_id = _log(run_id, known, logged[0].model_id if logged else None)
+    model_id = _log(run)
     with tracking.alone():
-        print(f"model: {_register(settings, run_id, model_id, digest)}", flush=True)
+        print(f"model: {_register(settings, run, model_id, digest)}", flush=True)
     client.set_tag(run_id, SERVED_TAG, digest)
 
 
@@ -61,23 +60,27 @@ def crown(settings: params.Params, wanted: str) -> str:
     """
     name = _connect(settings)
     with tracking.alone():
-        found = [one for one in _versions(name) if wanted in _names(one)]
+        known = _versions(name)
+        digests = [run.data.tags.get(SERVED_TAG) for run in _runs(settings, wanted)]
+        of_run = [one for one in known if one.tags.get(SERVED_TAG) in digests]
+        found = [one for one in known if str(one.version) == wanted] or of_run
         if not found:
-            known = ", ".join(str(one.version) for one in _versions(name)) or "none"
-            raise InputError(f"{wanted}: no version, run id or run name of {name}; versions: {known}")
-        before, chosen = _champion(name), found[0]
-        MlflowClient().set_registered_model_alias(name, CHAMPION, chosen.version)
-    instead = f" instead of version {before}" if before not in (None, str(chosen.version)) else ""
-    return f"version {chosen.version} of {name} is champion{instead}"
+            numbers = ", ".join(str(one.version) for one in known) or "none"
+            raise InputError(f"{wanted}: no version or run of {name}; its versions: {numbers}")
+        before, chosen = _champion(name), found[0].version
+        MlflowClient().set_registered_model_alias(name, CHAMPION, chosen)
+    instead = f" instead of version {before}" if before not in (None, str(chosen)) else ""
+    return f"version {chosen} of {name} is champion{instead}"
 
 
 def listing(settings: params.Params) -> str:
     """The registered versions, newest first, with their runs; the champion is marked."""
     name = _connect(settings)
     champion = _champion(name)
+    names = {run.info.run_id: run.info.run_name for run in _runs(settings)}
     lines = [
-        f"{CHAMPION if str(one.version) == champion else '':8}  version {one.version}"
-        f"  run {' '.join(_names(one)[1:])}"
+        f"version {one.version}  run {one.run_id} {names.get(one.run_id, '(deleted)')}"
+        + (f"  {CHAMPION}" if str(one.version) == champion else "")
         for one in _versions(name)
     ]
     return "\n".join(lines) or f"no version of {name} is registered; `dvc repro` registers one"
@@ -92,35 +95,50 @@ def fetch(uri: str, folder: Path) -> Path:
         raise InputError(f"{uri}: {str(error).splitlines()[0]}") from None
 
 
-def save_model(path: str, mlflow_model: Model, known: facts.Facts, **_: object) -> None:
-    """Write the model's folder: what MLflow asks of a flavor that Model.log is given."""
-    with tempfile.TemporaryDirectory() as folder:
-        noted = Path(folder) / "facts.json"
-        facts.write(known, noted)
+def save(folder: Path, about: Model | None = None) -> None:
+    """Write the workspace's model as MLflow keeps one: a folder with all that a server needs."""
+    with tempfile.TemporaryDirectory() as place, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # MLflow's use of pandas
+        known = Path(place) / facts.FILE
+        facts.write(facts.collect(), known)
         mlflow.pyfunc.save_model(
-            path,
+            folder,
             python_model=str(PACKAGE / "served.py"),
             code_paths=[str(PACKAGE)],
-            artifacts={"network": str(paths.MODEL), "facts": str(noted)},
+            artifacts={"network": str(paths.MODEL), "facts": str(known)},
             signature=_signature(),
             input_example=_example(),
             pip_requirements=[f"{name}=={version(name)}" for name in NEEDED],
-            mlflow_model=mlflow_model,
+            mlflow_model=about,
         )
 
 
-def _log(run_id: str, known: facts.Facts, model_id: str | None) -> str:
-    made = Model.log(
-        artifact_path=None,  # the name that `name` had
-        name="model",
-        flavor=sys.modules[__name__],
-        run_id=run_id,
-        model_id=model_id,
-        known=known,
-        # MLflow would load TensorFlow and try the example out; a test does that, on a real server.
-        validate_serving_input=False,
+def _log(run: Run) -> str:
+    """Make the run's logged model, or renew it where it has one; return its id.
+
+    mlflow.pyfunc.log_model does as much and then loads TensorFlow to try the example out; a test
+    does that, on a real server.
+    """
+    client, run_id = MlflowClient(), run.info.run_id
+    found = client.search_logged_models(
+        [run.info.experiment_id], f"source_run_id = '{run_id}'", max_results=1
     )
-    return made.model_id
+    logged = found[0] if found else client.create_logged_model(run.info.experiment_id, "model", run_id)
+    with tempfile.TemporaryDirectory() as place:
+        save(Path(place) / "model", Model(run_id=run_id, model_id=logged.model_id))
+        client.log_model_artifacts(logged.model_id, str(Path(place) / "model"))
+    client.finalize_logged_model(logged.model_id, "READY")
+    if not found:
+        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+        judged = [name for name in run.data.metrics if name.startswith(f"{splits.TEST}/")]
+        points = [client.get_metric_history(run_id, name)[-1] for name in judged]
+        client.log_batch(run_id, [_of_model(point, logged.model_id) for point in points])
+    return logged.model_id
+
+
+def _of_model(point: Metric, model_id: str) -> Metric:
+    """The same number as one of the model, which the UI's page of models shows."""
+    return Metric(point.key, point.value, point.timestamp, point.step, model_id=model_id)
 
 
 def _signature() -> ModelSignature:
@@ -152,29 +170,28 @@ def _example() -> pd.DataFrame:
     return pd.DataFrame({"image": [base64.b64encode(file.getvalue()).decode()]})
 
 
-def _register(settings: params.Params, run_id: str, model_id: str, digest: str) -> str:
+def _register(settings: params.Params, run: Run, model_id: str, digest: str) -> str:
     """Make a version of a new model, compare it with the champion, and say what came of it."""
     client, name = MlflowClient(), _name(settings)
-    known = _versions(name)
+    source, known = f"models:/{model_id}", _versions(name)
     for one in known:
-        if one.model_id == model_id:
+        if one.source == source:
             client.set_model_version_tag(name, one.version, SERVED_TAG, digest)
             return f"version {one.version} of {name} has the new threshold or heat map"
         if one.tags.get(SERVED_TAG) == digest:
             return f"the same as version {one.version} of {name}"
     if not known and not _exists(name):
         client.create_registered_model(name, description="Photographs in, answers out.")
-    run = client.get_run(run_id)
     tags = {SERVED_TAG: digest, tracking.DATA_TAG: run.data.tags[tracking.DATA_TAG]}
     made = client.create_model_version(
-        name, f"models:/{model_id}", run_id, tags=tags, model_id=model_id
+        name, source, run.info.run_id, tags=tags, model_id=model_id
     )
     champion = _champion(name)
-    better, why = (True, "the first") if champion is None else _challenge(name, champion, tags)
+    better, why = (True, "it is the first") if champion is None else _challenge(name, champion, tags)
     if better:
         client.set_registered_model_alias(name, CHAMPION, made.version)
-    outcome = "is champion" if better else f"; version {champion} stays champion"
-    return f"version {made.version} of {name} {outcome}: {why}".replace(" ;", ";")
+        return f"version {made.version} of {name} is champion: {why}"
+    return f"version {made.version} of {name}; version {champion} stays champion: {why}"
 
 
 def _challenge(name: str, champion: str, tags: dict[str, str]) -> tuple[bool, str]:
@@ -242,19 +259,14 @@ def _open_store() -> None:
 
 
 def _name(settings: params.Params) -> str:
-    """The experiment's name; the registry takes neither slashes nor colons."""
-    return settings.tracking.experiment.replace("/", "-").replace(":", "-")
+    """The experiment's name, without what the registry or its searches don't take."""
+    return re.sub(r"[/:'\"\\]", "-", settings.tracking.experiment)
 
 
 def _versions(name: str) -> list[ModelVersion]:
     """Newest first."""
-    quoted = name.replace("'", "''")
-    found = MlflowClient().search_model_versions(f"name = '{quoted}'")
+    found = MlflowClient().search_model_versions(f"name = '{name}'")
     return sorted(found, key=lambda one: int(one.version), reverse=True)
-
-
-def _exists(name: str) -> bool:
-    return any(one.name == name for one in MlflowClient().search_registered_models())
 
 
 def _champion(name: str) -> str | None:
@@ -264,14 +276,13 @@ def _champion(name: str) -> str | None:
     return None if found is None else str(found)
 
 
-def _names(one: ModelVersion) -> list[str]:
-    """What a user may call a version: its number, its run's id, its run's name."""
-    try:
-        run = MlflowClient().get_run(one.run_id)
-    except MlflowException:
-        return [str(one.version), one.run_id]
-    return [str(one.version), one.run_id, run.info.run_name]
+def _exists(name: str) -> bool:
+    return bool(MlflowClient().search_registered_models(f"name = '{name}'"))
 
 
-def _digest(path: Path) -> str:
-    return sha256(path.read_bytes()).hexdigest()
+def _runs(settings: params.Params, wanted: str | None = None) -> list[Run]:
+    """The experiment's runs, or those of this id or name."""
+    experiment = MlflowClient().get_experiment_by_name(settings.tracking.experiment)
+    found = MlflowClient().search_runs([experiment.experiment_id]) if experiment else []
+    return [run for run in found if wanted in (None, run.info.run_id, run.info.run_name)]
+

@@ -47,7 +47,7 @@ def mapper(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
     reference = _good_means(model, [int(x.shape[-1]) for x in maps])
     size = model.input_shape[1:3]
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(input_signature=[tf.TensorSpec(model.input_shape, tf.float32)])
     def weigh(batch: tf.Tensor) -> tf.Tensor:
         found = backbone(batch, training=False)
         with tf.GradientTape() as tape:

@@ -21,6 +21,9 @@ class Served(PythonModel):
 
         model = network.load(context.artifacts["network"])
         self.inspector = inspection.Inspector(model, facts.read(context.artifacts["facts"]))
+        size = self.inspector.size
+        # The first answer takes seconds longer: not one that somebody waits for.
+        self.inspector.answer(np.zeros((1, size, size, 3), np.uint8))
 
     def predict(self, model_input: pd.DataFrame, params: dict | None = None) -> list[dict]:
         """Return an answer per photograph; with the param `heat_map` also a PNG file as base64.
