@@ -39,9 +39,10 @@ lock: ## Renew requirements.lock from pyproject.toml (for maintainers)
 	$(BIN)/python -m pip uninstall --quiet --yes twinhead
 	$(BIN)/python -m pip list --format=freeze --exclude pip --exclude setuptools > requirements.lock
 
-$(READY): requirements.lock
+$(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
 .PHONY: help run test ui experiments track comparison paper lock

@@ -7,12 +7,12 @@ from twinhead import report as pages
 def report() -> None:
     settings = params.load()
     with stage.loading():
-        from twinhead import tracking
+        from twinhead import registry, tracking
 
     page = pages.page(pages.read(settings))
     with files.whole(paths.REPORT) as part:
         part.write_text(page, encoding="utf-8")
-    tracking.record("report", settings)
+    tracking.record("report", settings, last=registry.keep)
 
 
 if __name__ == "__main__":

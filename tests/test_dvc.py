@@ -11,7 +11,7 @@ import pytest
 import yaml
 from conftest import REPOSITORY
 
-from twinhead import params, paths, summary
+from twinhead import params, paths, registry, summary
 
 PIPELINE = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))
 STAGES = PIPELINE["stages"]
@@ -184,8 +184,16 @@ def users(library: str) -> set[str]:
     }
 
 
-def test_tracking_alone_knows_mlflow():
-    assert users("mlflow") == {"tracking.py"}
+def test_mlflow_is_known_where_runs_and_models_are_kept_alone():
+    assert users("mlflow") == {"tracking.py", "registry.py", "served.py"}
+
+
+def test_a_served_model_asks_for_every_library_that_its_code_imports():
+    files = reached(REPOSITORY / "src/twinhead/served.py") | {REPOSITORY / "src/twinhead/served.py"}
+    used = {library.split(".")[0] for file in files for library in imported(file)}
+    foreign = used - sys.stdlib_module_names - {"twinhead", "mlflow"}
+    names = {"PIL": "pillow", "yaml": "pyyaml"}
+    assert {names.get(library, library) for library in foreign} == set(registry.NEEDED)
 
 
 def test_the_library_knows_nothing_of_dvc():

@@ -1,4 +1,4 @@
-"""One image file, decoded to what the network takes."""
+"""One image file, from a path or as bytes, decoded to what the network takes."""
 
 import warnings
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Photograph:
     mode: str
 
 
-def load(path: Path) -> bytes:
+def contents(path: Path) -> bytes:
     """The bytes of a file. Raises InputError naming it if it can't be read."""
     try:
         return Path(path).read_bytes()
@@ -35,11 +35,11 @@ def load(path: Path) -> bytes:
 
 
 def read(path: Path, size: int) -> Photograph:
-    """Load an image file and decode it."""
-    return decode(load(path), path, size)
+    """Decode an image file."""
+    return decode(contents(path), path, size)
 
 
-def decode(data: bytes, path: Path, size: int) -> Photograph:
+def decode(data: bytes, path: Path | str, size: int) -> Photograph:
     """Decode an image file's bytes and resize them to size × size, upright as its EXIF data asks.
 
     Grey and palette images become RGB, an alpha channel is dropped, 16 bits are scaled to 8, and of
@@ -51,9 +51,19 @@ def decode(data: bytes, path: Path, size: int) -> Photograph:
     return Photograph(np.asarray(resized), width, height, mode)
 
 
+def picture(data: bytes, name: Path | str, longest: int) -> np.ndarray:
+    """Decode a file's bytes to look at: (height, width, 3), uint8, RGB, upright, in its proportions.
+
+    What is larger is made smaller, so that no side exceeds `longest`.
+    """
+    shown = _rgb(_decode(data, name)[0], name)
+    shown.thumbnail((longest, longest), Image.Resampling.BOX)
+    return np.asarray(shown)
+
+
 def read_mask(path: Path, size: int) -> np.ndarray:
-    """Load a mask file and decode it."""
-    return decode_mask(load(path), path, size)
+    """Decode a mask file."""
+    return decode_mask(contents(path), path, size)
 
 
 def decode_mask(data: bytes, path: Path, size: int) -> np.ndarray:
@@ -72,7 +82,7 @@ def decode_mask(data: bytes, path: Path, size: int) -> np.ndarray:
     return share > 127 if (share > 127).any() else share > 0
 
 
-def _decode(data: bytes, path: Path) -> tuple[Image.Image, str]:
+def _decode(data: bytes, path: Path | str) -> tuple[Image.Image, str]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -92,7 +102,7 @@ def _decode(data: bytes, path: Path) -> tuple[Image.Image, str]:
         raise InputError(f"{path}: can't be decoded ({found})") from None
 
 
-def _rgb(picture: Image.Image, path: Path) -> Image.Image:
+def _rgb(picture: Image.Image, path: Path | str) -> Image.Image:
     if picture.mode.startswith("I"):
         # Pillow reads 16-bit grey as I;16 or, from some files, as 32-bit integers.
         values = np.asarray(picture)

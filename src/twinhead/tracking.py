@@ -12,11 +12,10 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
@@ -26,7 +25,6 @@ os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 logging.getLogger("alembic").setLevel(logging.WARNING)
 
 import mlflow  # noqa: E402
-import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 from mlflow.entities import Metric, Param, RunStatus  # noqa: E402
 from mlflow.tracking import MlflowClient  # noqa: E402
@@ -43,7 +41,7 @@ PARAMS_TAG, DATA_TAG, MODEL_TAG = "twinhead.params", "twinhead.data", "twinhead.
 FILES = {
     "index": [paths.metrics("index"), paths.LABELS],
     "split": [paths.metrics("split"), paths.SPLITS],
-    "train": [paths.metrics("train"), paths.HISTORY, paths.PLOTS / "train"],
+    "train": [paths.metrics("train"), paths.HISTORY, paths.PLOTS / "train", paths.MODEL],
     "evaluate": [paths.metrics("evaluate"), paths.PREDICTIONS, paths.PLOTS / "evaluate"],
     "embed": [paths.metrics("embed"), paths.EMBEDDING, paths.PLOTS / "embed"],
     "explain": [paths.metrics("explain"), paths.EXPLANATIONS, paths.GRADCAM],
@@ -121,11 +119,16 @@ def training(settings: params.Params) -> Iterator[Live]:
         raise
 
 
-def record(stage: str, settings: params.Params, live: Live | None = None) -> None:
+def record(
+    stage: str,
+    settings: params.Params,
+    live: Live | None = None,
+    last: Callable[[str, params.Params], None] = lambda run_id, settings: None,
+) -> None:
     """Send what a stage, and each before it, has left to the experiment's run.
 
-    Makes the run where there is none, or takes `live`, the run of the training that just ended.
-    Nothing is sent twice. An MLflow server that can't be used is said and stops nothing: the files
+    Makes the run where there is none, or takes `live`, the run of the training that just ended;
+    calls `last` with its id before the run is called finished. Nothing is sent twice. An MLflow server that can't be used is said and stops nothing: the files
     stay, and calling this again sends them. Reads the stages' files in the current directory, the
     model and `metrics/index.json` at least.
     """
@@ -146,6 +149,7 @@ def record(stage: str, settings: params.Params, live: Live | None = None) -> Non
         MlflowClient().set_tag(live.run_id, MODEL_TAG, digests[MODEL_TAG])
         for name in _up_to(stage):
             _send(live.run_id, name)
+        last(live.run_id, settings)
         MlflowClient().set_terminated(live.run_id)
 
 
@@ -181,7 +185,6 @@ def _send(run_id: str, stage: str) -> None:
         told = {metric.step for metric in client.get_metric_history(run_id, "loss/train")}
         for row in history[~history["epoch"].isin(told)].to_dict("records"):
             client.log_batch(run_id, _epoch(row))
-        _send_model(run_id)
     for path in files:
         if path.is_dir():
             folder = "plots" if path.parent == paths.PLOTS else path.name
@@ -189,26 +192,6 @@ def _send(run_id: str, stage: str) -> None:
         else:
             client.log_artifact(run_id, str(path), stage)
     client.set_tag(run_id, f"twinhead.{stage}", digest)
-
-
-def _send_model(run_id: str) -> None:
-    # TensorFlow is needed for the model alone, and after `train` the model has mostly been sent.
-    import keras
-
-    from twinhead import network, pixels
-
-    model = network.load(paths.MODEL)
-    example = np.array(pixels.load(paths.PIXELS)[:1])
-    answers = {name: np.asarray(values) for name, values in model(example).items()}
-    keras.utils.disable_interactive_logging()  # MLflow tries the example out
-    with mlflow.start_run(run_id=run_id):
-        mlflow.tensorflow.log_model(
-            model,
-            name="model",
-            signature=mlflow.models.infer_signature(example, answers),
-            input_example=example,
-            pip_requirements=[f"{name}=={version(name)}" for name in ("tensorflow", "keras")],
-        )
 
 
 def _create(experiment: str, settings: params.Params) -> str:
@@ -241,8 +224,7 @@ def _connect(settings: params.Params) -> str:
     mlflow.set_tracking_uri(store(root))
     name = settings.tracking.experiment
     # Several workers that make the SQLite store at once would break it.
-    with (root / ".mlflow.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone():
         found = MlflowClient().get_experiment_by_name(name)
         if found:
             return mlflow.set_experiment(experiment_id=found.experiment_id).experiment_id
@@ -250,6 +232,14 @@ def _connect(settings: params.Params) -> str:
         local = None if SERVER else (root / ARTIFACTS).as_uri()
         made = MlflowClient().create_experiment(name, artifact_location=local, tags=_ABOUT)
         return mlflow.set_experiment(experiment_id=made).experiment_id
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Keep the repository's other processes waiting where this one is in here."""
+    with (repository() / ".mlflow.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager
