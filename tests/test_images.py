@@ -256,7 +256,7 @@ def test_bytes_give_what_their_file_gives_and_errors_call_them_by_name(picture, 
         images.decode(data[:40], "the third", 8)
 
 
-def test_a_picture_to_look_at_keeps_its_proportions_and_grows_no_larger_than_asked(picture, tmp_path):
+def test_a_picture_to_look_at_keeps_its_proportions_and_is_no_larger_than_asked(picture, tmp_path):
     picture.save(tmp_path / "a.png")
     data = (tmp_path / "a.png").read_bytes()
     assert images.picture(data, "a", longest=100).shape == (4, 8, 3)

@@ -1,4 +1,4 @@
-"""Photographs in, answers out: the same as the pipeline's, whatever the file and whichever heads."""
+"""Photographs in, answers out: the pipeline's, whatever the file and whichever the heads."""
 
 import base64
 import io
@@ -104,7 +104,7 @@ TEXT = base64.b64encode(DATA).decode()
     "given",
     [DATA, bytearray(DATA), np.bytes_(DATA), TEXT, np.str_(TEXT), f"data:image/png;base64,{TEXT}",
      base64.encodebytes(DATA).decode()],
-    ids=["bytes", "bytearray", "NumPy's bytes", "base64", "NumPy's text", "data URL", "with newlines"],
+    ids=["bytes", "bytearray", "NumPy's bytes", "base64", "NumPy's text", "data URL", "with lines"],
 )  # fmt: skip
 def test_a_file_comes_as_bytes_or_as_base64(given):
     assert inspection.file_bytes(given, "it") == DATA
@@ -112,7 +112,7 @@ def test_a_file_comes_as_bytes_or_as_base64(given):
 
 @pytest.mark.parametrize("given", ["%%%", "abc", "größe", "data:image/png,abc", None, 7, ["abcd"]])
 def test_what_is_neither_is_refused_by_name(given):
-    with pytest.raises(InputError, match="^photograph 2 of 3: (not base64|expected a file's bytes)"):
+    with pytest.raises(InputError, match="^photograph 2 of 3: (not base64|expected a file)"):
         inspection.file_bytes(given, "photograph 2 of 3")
 
 

@@ -62,7 +62,8 @@ def assert_complete(workspace: Workspace, run: Run) -> None:
         assert (folder / name).is_file(), name
     assert list((folder / "explain/gradcam").glob("*.png"))
     (model,) = store.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'")
-    assert (Path(model.artifact_location.removeprefix("file://")) / "artifacts/model.keras").is_file()
+    kept = Path(model.artifact_location.removeprefix("file://"))
+    assert (kept / "MLmodel").is_file() and (kept / "artifacts/model.keras").is_file()
 
 
 def test_all_outputs_are_there(finished):

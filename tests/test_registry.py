@@ -116,7 +116,9 @@ record("elsewhere", score=1.0, digest="0" * 64)
 
 
 @pytest.fixture(scope="module")
-def recorded(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+def recorded(
+    finished: Workspace, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[str]]:
     """A workspace of its own where models came and went, and what was said of each."""
     root = tmp_path_factory.mktemp("recorded") / "twinhead"
     ignored = shutil.ignore_patterns("mlflow.db*", "mlartifacts", ".git", "cache", "__pycache__")
@@ -195,4 +197,5 @@ def test_a_wish_for_what_is_not_there_is_one_line(finished, tmp_path, monkeypatc
         registry.crown(settings, "1")
     done = finished.run("python", "-m", "twinhead", "champion", "nobody")
     assert done.returncode == 2
-    assert done.stdout == "champion: error: nobody: no version or run of twinhead; its versions: 1\n"
+    said = "champion: error: nobody: no version or run of twinhead; its versions: 1\n"
+    assert done.stdout == said

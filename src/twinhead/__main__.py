@@ -9,7 +9,7 @@ from twinhead import params, paths, prediction, stage
 from twinhead.errors import InputError
 
 FAILED, INTERRUPTED = 2, 130
-"""How a command ends that could not do its work; argparse ends so, too, where it isn't understood."""
+"""How a command ends that could not do its work; not understood, argparse ends so too."""
 
 
 def track(options: argparse.Namespace) -> int:
@@ -77,8 +77,9 @@ def _parser() -> argparse.ArgumentParser:
         "predict",
         help=about,
         description=f"{about.capitalize()}.",
-        epilog="It ends with 0 if every photograph was read, 1 if some could not be (they are named,"
-        " the rest is answered), 2 if nothing could be done, and with --check 3 if one is defective.",
+        epilog="It ends with 0 if every photograph was read, 1 if some could not be (they are"
+        " named, the rest is answered), 2 if nothing could be done, and with --check 3 if one is"
+        " defective.",
     )
     command.set_defaults(command=prediction.predict)
     add = command.add_argument

@@ -19,7 +19,7 @@ FULL_COLOUR = 0.5
 class Facts:
     categories: list[str]
     threshold: float | None
-    """The defect probability from which on a product counts as defective; None without that head."""
+    """The defect probability that makes a product defective; None without that head."""
     head: str
     method: str
     """What the heat map explains, and how: `explain` in params.yaml."""

@@ -33,7 +33,7 @@ def heat_maps(
 def mapper(
     model: keras.Model, head: str, layer: str | None = None
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Return what makes the heat maps of a batch: (images, size, size, 3) to (images, size, size)."""
+    """Return what makes a batch's heat maps: (images, size, size, 3) to (images, size, size)."""
     target = model.get_layer(layer or network.last_convolution(model)).output
     logits = heads.DEFECT_LOGIT if head == "defect" else heads.CATEGORY_LOGITS
     part = keras.Model(model.inputs, [target, model.get_layer(logits).output])

@@ -18,7 +18,7 @@ def maps(
 
 
 def mapper(model: keras.Model, head: str, method: str) -> Callable[[np.ndarray], np.ndarray]:
-    """Return what makes the same maps of a batch: (images, size, size, 3) to (images, size, size)."""
+    """Return what makes the maps of a batch: (images, size, size, 3) to (images, size, size)."""
     if _compares(model, head, method):
         return relevance.mapper(model)
     return gradcam.mapper(model, head)

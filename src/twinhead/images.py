@@ -52,7 +52,7 @@ def decode(data: bytes, path: Path | str, size: int) -> Photograph:
 
 
 def picture(data: bytes, name: Path | str, longest: int) -> np.ndarray:
-    """Decode a file's bytes to look at: (height, width, 3), uint8, RGB, upright, in its proportions.
+    """Decode a file's bytes to look at: (height, width, 3), uint8, RGB, upright, not distorted.
 
     What is larger is made smaller, so that no side exceeds `longest`.
     """

@@ -11,20 +11,22 @@ from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 
+from twinhead import tracking  # first of all: it prepares MLflow's environment
+
+import mlflow
+import pandas as pd
+from mlflow.entities import LoggedModelOutput, Metric, Run
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
+from mlflow.tracking import MlflowClient
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from PIL import Image
+
+from twinhead import evaluation, facts, params, paths, pixels, splits
+from twinhead.errors import InputError
+
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-
-import mlflow  # noqa: E402
-import pandas as pd  # noqa: E402
-from mlflow.entities import LoggedModelOutput, Metric, Run  # noqa: E402
-from mlflow.entities.model_registry import ModelVersion  # noqa: E402
-from mlflow.exceptions import MlflowException  # noqa: E402
-from mlflow.models import Model, ModelSignature  # noqa: E402
-from mlflow.tracking import MlflowClient  # noqa: E402
-from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema  # noqa: E402
-from PIL import Image  # noqa: E402
-
-from twinhead import evaluation, facts, params, paths, pixels, splits, tracking  # noqa: E402
-from twinhead.errors import InputError  # noqa: E402
 
 CHAMPION = "champion"
 SERVED_TAG = "twinhead.served"
@@ -123,7 +125,8 @@ def _log(run: Run) -> str:
     found = client.search_logged_models(
         [run.info.experiment_id], f"source_run_id = '{run_id}'", max_results=1
     )
-    logged = found[0] if found else client.create_logged_model(run.info.experiment_id, "model", run_id)
+    new = (run.info.experiment_id, "model", run_id)
+    logged = found[0] if found else client.create_logged_model(*new)
     with tempfile.TemporaryDirectory() as place:
         save(Path(place) / "model", Model(run_id=run_id, model_id=logged.model_id))
         client.log_model_artifacts(logged.model_id, str(Path(place) / "model"))
@@ -187,7 +190,9 @@ def _register(settings: params.Params, run: Run, model_id: str, digest: str) -> 
         name, source, run.info.run_id, tags=tags, model_id=model_id
     )
     champion = _champion(name)
-    better, why = (True, "it is the first") if champion is None else _challenge(name, champion, tags)
+    better, why = True, "it is the first"
+    if champion is not None:
+        better, why = _challenge(name, champion, tags)
     if better:
         client.set_registered_model_alias(name, CHAMPION, made.version)
         return f"version {made.version} of {name} is champion: {why}"
@@ -215,7 +220,7 @@ def read_test(file: Path) -> pd.DataFrame:
 
 
 def compare(new: pd.DataFrame, champion: pd.DataFrame) -> tuple[bool, str]:
-    """Whether a new model's test AUROC, as the mean over categories, is surely above the champion's.
+    """Whether a new model's test AUROC, as the mean over categories, surely exceeds the champion's.
 
     Both are predictions of the test images, sorted by path. Surely: the 95% interval of the
     difference, from a bootstrap over these images, lies above 0. Also returns why, in words.

@@ -37,7 +37,7 @@ def heat_maps(model: keras.Model, pixels: np.ndarray, rows: Sequence[int]) -> It
 
 
 def mapper(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
-    """Return what makes the heat maps of a batch: (images, size, size, 3) to (images, size, size)."""
+    """Return what makes a batch's heat maps: (images, size, size, 3) to (images, size, size)."""
     names = [layer.name for layer in model.layers if isinstance(layer, heads.MeanAndSpread)]
     maps = [model.get_layer(name).input for name in names]
     backbone = keras.Model(model.inputs, maps)

@@ -128,9 +128,10 @@ def record(
     """Send what a stage, and each before it, has left to the experiment's run.
 
     Makes the run where there is none, or takes `live`, the run of the training that just ended;
-    calls `last` with its id before the run is called finished. Nothing is sent twice. An MLflow server that can't be used is said and stops nothing: the files
-    stay, and calling this again sends them. Reads the stages' files in the current directory, the
-    model and `metrics/index.json` at least.
+    calls `last` with its id before the run is called finished. Nothing is sent twice. An MLflow
+    server that can't be used is said and stops nothing: the files stay, and calling this again
+    sends them. Reads the stages' files in the current directory, the model and
+    `metrics/index.json` at least.
     """
     live = live or Live()
     if live.failed:
