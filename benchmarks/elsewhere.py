@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from twinhead import inference, paths, splits
+from twinhead import evaluation, paths, splits
 
 PROCESSORS = {
     "AVX2": {"ONEDNN_MAX_CPU_ISA": "AVX2"},
@@ -28,12 +28,12 @@ METRICS = ("auroc_category_mean", "auroc", "f1")
 
 
 def main() -> None:
-    here = inference.read(paths.PREDICTIONS)
+    here = evaluation.read(paths.PREDICTIONS)
     ours = json.loads(paths.metrics("evaluate").read_text(encoding="utf-8"))
     for name, variables in PROCESSORS.items():
         with tempfile.TemporaryDirectory() as folder:
             run(Path(folder), variables)
-            there = inference.read(Path(folder) / paths.PREDICTIONS)
+            there = evaluation.read(Path(folder) / paths.PREDICTIONS)
             file = Path(folder) / paths.metrics("evaluate")
             theirs = json.loads(file.read_text(encoding="utf-8"))
         apart = np.abs(here["defect_probability"] - there["defect_probability"])

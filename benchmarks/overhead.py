@@ -43,22 +43,25 @@ def make_bare(root: Path) -> None:
     data = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))["data"]["root"]
     made = {name: [next(iter(out)) if isinstance(out, dict) else out for out in stage["outs"]]
             for name, stage in stages.items()}  # fmt: skip
-    files = {path for outs in made.values() for path in outs} | {data}
+    given = "images" if Path(data).is_absolute() else data
+    files = {path for outs in made.values() for path in outs}
     bare = {
         name: {
             "cmd": "true",
-            "deps": [data if dep == "${data.root}" else dep for dep in stage["deps"]
+            "deps": [given if dep == "${data.root}" else dep for dep in stage["deps"]
                      if dep in files or dep == "${data.root}"],  # fmt: skip
             "outs": made[name],
         }
         for name, stage in stages.items()
     }
-    for path in files:
+    for path, source in {path: path for path in files}.items() | {(given, data)}:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
-        if Path(path).is_dir():
-            shutil.copytree(path, root / path, copy_function=os.link)
+        if source != path:
+            (root / path).symlink_to(source)
+        elif Path(source).is_dir():
+            shutil.copytree(source, root / path, copy_function=os.link)
         else:
-            os.link(path, root / path)
+            os.link(source, root / path)
     (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": bare}), encoding="utf-8")
     dvc("init", root, "--no-scm", "--subdir")
     dvc("commit", root, "--force")

@@ -9,10 +9,13 @@ either way; only its heads' training differs.
 
 import argparse
 import itertools
+import sys
 
 import experiments
 import pandas as pd
 from comparison import BACKBONES, SEEDS
+
+from twinhead import machine
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 QUALITY = {
@@ -23,6 +26,8 @@ QUALITY = {
 
 
 def main(overrides: list[str]) -> None:
+    if not machine.has_bfloat16():
+        sys.exit("this processor has no bfloat16; both would be float32")
     cases = list(itertools.product(BACKBONES, PRECISIONS, SEEDS))
     names = [f"{backbone}-{precision}-{seed}".replace("_", "-") for backbone, precision, seed in cases]
     changes = [

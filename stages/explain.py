@@ -4,17 +4,17 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from twinhead import catalog, explanation, files, params, paths, pixels, splits, stage, summary
+from twinhead import catalog, evaluation, explanation, files, params, paths, pixels, splits, stage, summary
 from twinhead.plots import overlay
 
 
 def explain() -> None:
     settings = params.load()
     with stage.loading():
-        from twinhead import heat, inference, network, tracking
+        from twinhead import heat, network, tracking
 
     frame = catalog.read(paths.CATALOG)
-    predictions = inference.read(paths.PREDICTIONS)
+    predictions = evaluation.read(paths.PREDICTIONS)
     test = explanation.with_outcomes(predictions[predictions["split"] == splits.TEST])
     model, images = network.load(paths.MODEL), pixels.load(paths.PIXELS)
     masks = pixels.load_masks(paths.MASKS, frame)

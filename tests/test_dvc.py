@@ -203,6 +203,9 @@ def test_the_library_knows_nothing_of_dvc():
 def test_pickle_is_read_by_the_guarded_reader_alone():
     assert users("pickle") <= {"backbones/weights.py"}
     assert not users("joblib") | users("dill") | users("cloudpickle")
+    for source in SOURCES:
+        code = source.read_text(encoding="utf-8")
+        assert "allow_pickle=True" not in code and "read_pickle" not in code, source
 
 
 def test_imports_go_downward_only():

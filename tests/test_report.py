@@ -234,7 +234,7 @@ def test_the_map_has_every_image_with_what_the_network_said(page, predictions):
 def test_a_map_of_too_many_images_is_drawn_in_part_and_says_so(render, monkeypatch):
     monkeypatch.setattr(points, "MOST", 20)
     drawn = re.search('<section id="map">.*?</section>', render(), re.S)[0]
-    assert drawn.count("<circle") == 20 and "Of 58 images, every one in 2.9 is shown." in drawn
+    assert drawn.count("<circle") == 20 and "Each of 20 out of 58 images is a point" in drawn
 
 
 def test_heat_maps_are_best_first_where_there_are_masks(page):

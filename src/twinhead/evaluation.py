@@ -1,5 +1,7 @@
 """Judge predictions: the same metrics for train, val and test, with the threshold chosen on val."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
@@ -31,7 +33,11 @@ def choose_threshold(defective: np.ndarray, scores: np.ndarray) -> float | None:
     f1 = np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)[:-1]
     chosen = scored[np.flatnonzero(f1 == f1.max())[-1]]
     below = scores[scores < chosen]
-    return _between(below.max(), chosen) if len(below) else float(chosen)
+    low = below.max() if len(below) else -np.inf
+    middle = _between(low, chosen) if len(below) else float(chosen) * (1 - 1e-8)
+    # As `metrics/evaluate.json` will have it, so that all who read it there decide alike.
+    written = float(f"{middle:.9g}")
+    return written if low < written <= chosen else middle
 
 
 def auroc(
@@ -166,6 +172,12 @@ def decide(predictions: pd.DataFrame, metrics: dict) -> pd.DataFrame:
         return predictions
     decided = _exceeds(predictions, metrics["threshold"])
     return predictions.assign(defect_predicted=decided.astype(int))
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Read predictions back from their file; a category called 001 or NA stays a name."""
+    names = ("path", "split", "category", "defect_type", "category_predicted")
+    return pd.read_csv(path, dtype=dict.fromkeys(names, str), keep_default_na=False)
 
 
 def _exceeds(rows: pd.DataFrame, threshold: float) -> pd.Series:

@@ -1,7 +1,5 @@
 """The network's answers for stored pixels or features."""
 
-from pathlib import Path
-
 import keras
 import numpy as np
 import pandas as pd
@@ -41,12 +39,6 @@ def predict(
         table["defect_probability"] = answers["defect"][:, 0]
     read = answers[HEAD_INPUTS] if inputs.ndim == 4 else inputs[:, 0]
     return table, np.asarray(read, np.float32)
-
-
-def read(path: Path) -> pd.DataFrame:
-    """Read predictions back from their file; a category called 001 or NA stays a name."""
-    names = ("path", "split", "category", "defect_type", "category_predicted")
-    return pd.read_csv(path, dtype=dict.fromkeys(names, str), keep_default_na=False)
 
 
 def features(model: keras.Model, head_inputs: np.ndarray, layer: str) -> np.ndarray:

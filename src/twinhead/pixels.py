@@ -28,9 +28,9 @@ def build(
     workers: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> pd.DataFrame:
-    """Decode what the catalog lists, on all cores, into two NumPy files.
+    """Decode what the catalog lists, on all cores, into two NumPy files and a list of their origins.
 
-    Where these files and their list are there from an earlier build, a file whose bytes it has seen
+    Where the three are there from an earlier build, a file whose bytes it has seen
     is taken from there; the result is the same as from nothing.
 
     Args:

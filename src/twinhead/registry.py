@@ -63,7 +63,7 @@ def crown(settings: params.Params, wanted: str) -> str:
     name = _connect(settings)
     with tracking.alone():
         known = _versions(name)
-        digests = [run.data.tags.get(SERVED_TAG) for run in _runs(settings, wanted)]
+        digests = {run.data.tags.get(SERVED_TAG) for run in _runs(settings, wanted)} - {None}
         of_run = [one for one in known if one.tags.get(SERVED_TAG) in digests]
         found = [one for one in known if str(one.version) == wanted] or of_run
         if not found:
@@ -215,7 +215,7 @@ def _challenge(name: str, champion: str, tags: dict[str, str]) -> tuple[bool, st
 
 def read_test(file: Path) -> pd.DataFrame:
     """The rows of a predictions table that are for test, by path."""
-    table = pd.read_csv(file, dtype={"path": str, "category": str}, keep_default_na=False)
+    table = evaluation.read(file)
     return table[table["split"] == splits.TEST].sort_values("path", ignore_index=True)
 
 
@@ -288,6 +288,7 @@ def _exists(name: str) -> bool:
 def _runs(settings: params.Params, wanted: str | None = None) -> list[Run]:
     """The experiment's runs, or those of this id or name."""
     experiment = MlflowClient().get_experiment_by_name(settings.tracking.experiment)
-    found = MlflowClient().search_runs([experiment.experiment_id]) if experiment else []
+    ids = [experiment.experiment_id] if experiment else []
+    found = MlflowClient().search_runs(ids, max_results=50_000) if ids else []
     return [run for run in found if wanted in (None, run.info.run_id, run.info.run_name)]
 

@@ -49,7 +49,8 @@ def read(settings: params.Params) -> Results:
     )
     numbers = pd.Series(predictions.index, predictions["path"])
     embedding.index = numbers[embedding["path"]].to_numpy()
-    compared = paths.COMPARISON.read_text(encoding="utf-8")
+    known = paths.COMPARISON
+    compared = known.read_text(encoding="utf-8") if known.exists() else ""
     return Results(
         settings, metrics, predictions, embedding, explanations, pixels.load(paths.PIXELS), compared
     )
