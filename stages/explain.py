@@ -13,30 +13,31 @@ def explain() -> None:
     with stage.loading():
         from twinhead import gradcam, inference, network, relevance, tracking
 
-    frame = catalog.read(paths.CATALOG)
-    predictions = inference.read(paths.PREDICTIONS)
-    test = explanation.with_outcomes(predictions[predictions["split"] == splits.TEST])
-    model, images = network.load(paths.MODEL), pixels.load(paths.PIXELS)
-    masks = pixels.load_masks(paths.MASKS, frame)
+    with tracking.running("explain", settings) as live:
+        frame = catalog.read(paths.CATALOG)
+        predictions = inference.read(paths.PREDICTIONS)
+        test = explanation.with_outcomes(predictions[predictions["split"] == splits.TEST])
+        model, images = network.load(paths.MODEL), pixels.load(paths.PIXELS)
+        masks = pixels.load_masks(paths.MASKS, frame)
 
-    compares = settings.explain.head == "defect" and relevance.is_possible(model)
+        compares = settings.explain.head == "defect" and relevance.is_possible(model)
 
-    def heat(rows: list[int]) -> Iterator[np.ndarray]:
-        if settings.explain.method == "best" and compares:
-            return relevance.heat_maps(model, images, rows)
-        return gradcam.heat_maps(model, images, rows, settings.explain.head)
+        def heat(rows: list[int]) -> Iterator[np.ndarray]:
+            if settings.explain.method == "best" and compares:
+                return relevance.heat_maps(model, images, rows)
+            return gradcam.heat_maps(model, images, rows, settings.explain.head)
 
-    scores = explanation.score(test, heat(list(test.index)), masks)
-    files.write_table(scores.table, paths.EXPLANATIONS)
-    files.write_json(scores.metrics, paths.metrics("explain"))
-    chosen = explanation.choose(test, settings.explain.images_per_category, settings.explain.seed)
-    with files.whole(paths.GRADCAM) as folder:
-        for row, heat_map in zip(chosen, heat(chosen), strict=True):
-            name, title, subtitle = explanation.describe(test.loc[row])
-            overlay.draw(
-                images[row], masks.get(row), heat_map, scores.scale, title, subtitle, folder / name
-            )
-    tracking.record("explain", settings)
+        scores = explanation.score(test, heat(list(test.index)), masks)
+        files.write_table(scores.table, paths.EXPLANATIONS)
+        files.write_json(scores.metrics, paths.metrics("explain"))
+        chosen = explanation.choose(test, settings.explain.images_per_category, settings.explain.seed)
+        with files.whole(paths.GRADCAM) as folder:
+            for row, heat_map in zip(chosen, heat(chosen), strict=True):
+                name, title, subtitle = explanation.describe(test.loc[row])
+                overlay.draw(
+                    images[row], masks.get(row), heat_map, scores.scale, title, subtitle, folder / name
+                )
+        tracking.record("explain", settings, live)
 
 
 if __name__ == "__main__":

@@ -11,13 +11,14 @@ def report() -> None:
     with stage.loading():
         from twinhead import tracking
 
-    measured = {
-        name: json.loads(paths.metrics(name).read_text(encoding="utf-8"))
-        for name in ("index", "train", "evaluate", "embed", "explain")
-    }
-    with files.whole(paths.REPORT) as part:
-        part.write_text(pages.page(settings.data.root, **measured), encoding="utf-8")
-    tracking.record("report", settings)
+    with tracking.running("report", settings) as live:
+        measured = {
+            name: json.loads(paths.metrics(name).read_text(encoding="utf-8"))
+            for name in ("index", "train", "evaluate", "embed", "explain")
+        }
+        with files.whole(paths.REPORT) as part:
+            part.write_text(pages.page(settings.data.root, **measured), encoding="utf-8")
+        tracking.record("report", settings, live)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ def train() -> None:
     frame, split = catalog.read(paths.CATALOG), splits.read(paths.SPLITS)
     images = pixels.load(paths.PIXELS)
     training.check(frame, split, settings.model)
-    with tracking.training(settings) as live:
+    with tracking.running("train", settings) as live:
         result = training.train(
             network.inputs(settings.model, images, features.load(paths.FEATURES)),
             images.shape[1],
@@ -36,8 +36,8 @@ def train() -> None:
             curves.learning_curves(
                 result.history, result.progress.best_epoch, folder / "learning_curves.png"
             )
-    shutil.rmtree(paths.TRAINING_STATE, ignore_errors=True)
-    tracking.record("train", settings, live)
+        shutil.rmtree(paths.TRAINING_STATE, ignore_errors=True)
+        tracking.record("train", settings, live)
 
 
 if __name__ == "__main__":

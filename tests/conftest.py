@@ -142,9 +142,15 @@ class Workspace:
 
     def run(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a command as a user would, with the tests' own Python first in PATH."""
+        started = self.start(*command, **variables)
+        said, _ = started.communicate()
+        return subprocess.CompletedProcess(command, started.returncode, said)
+
+    def start(self, *command: str, **variables: str) -> subprocess.Popen[str]:
+        """Start it, without waiting for its end."""
         kept = {name: text for name, text in os.environ.items() if not FOREIGN.match(name)}
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        return subprocess.run(
+        return subprocess.Popen(
             command,
             cwd=self.root,
             env=kept | {"PATH": path, "PYTHONPATH": "src"} | variables,

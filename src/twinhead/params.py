@@ -129,6 +129,7 @@ class Explain(Section):
 
 class Tracking(Section):
     experiment: Annotated[str, Field(min_length=1)]
+    on_failure: Literal["continue", "stop"]
 
 
 class Params(Section):
