@@ -24,6 +24,9 @@ track: $(READY) ## Send this workspace's results to MLflow, where its run lacks 
 	@dvc status --quiet --with-deps report || (echo 'params, code or data changed since the last `dvc repro`: run it first'; exit 1)
 	python -m twinhead track
 
+grid: $(READY) ## A small grid of experiments through DVC's queue, and the tables of it
+	python benchmarks/grid.py $(OVERRIDES)
+
 comparison: $(READY) ## One network with two heads against two with one, through DVC's queue
 	python benchmarks/comparison.py $(OVERRIDES)
 
@@ -41,4 +44,4 @@ $(READY): requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
 	touch $@
 
-.PHONY: help run test ui track comparison paper lock
+.PHONY: help run test ui track grid comparison paper lock
