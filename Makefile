@@ -20,6 +20,9 @@ test: $(READY) ## Run the tests
 ui: $(READY) ## Open the MLflow UI on the pipeline's own store (http://127.0.0.1:5000)
 	python -m twinhead ui
 
+experiments: $(READY) ## Tabulate the experiments: what each changes, and how good it is
+	dvc exp show --only-changed --keep 'test_' --drop '.*/|Created'
+
 track: $(READY) ## Send this workspace's results to MLflow, where its run lacks them
 	@dvc status --quiet --with-deps report || (echo 'params, code or data changed since the last `dvc repro`: run it first'; exit 1)
 	python -m twinhead track
@@ -31,7 +34,7 @@ comparison: $(READY) ## One network with two heads against two with one, through
 	python benchmarks/comparison.py $(OVERRIDES)
 
 paper: $(READY) ## Run the paper's network and recipe as an experiment
-	dvc exp run -S model.backbone=cnn -S data.image_size=224 -S train.schedule=constant $(OVERRIDES)
+	dvc exp run -S model.backbone=cnn -S data.image_size=224 -S train.schedule=constant -S train.precision=mixed_bfloat16 $(OVERRIDES)
 
 lock: ## Renew requirements.lock from pyproject.toml (for maintainers)
 	rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)
@@ -39,9 +42,10 @@ lock: ## Renew requirements.lock from pyproject.toml (for maintainers)
 	$(BIN)/python -m pip uninstall --quiet --yes twinhead
 	$(BIN)/python -m pip list --format=freeze --exclude pip --exclude setuptools > requirements.lock
 
-$(READY): requirements.lock
+$(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
-.PHONY: help run test ui track grid comparison paper lock
+.PHONY: help run test ui experiments track grid comparison paper lock

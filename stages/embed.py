@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from twinhead import catalog, embedding, files, params, paths, splits, stage
+from twinhead import catalog, embedding, files, params, paths, splits, stage, summary
 from twinhead.plots import embedding as figures
 
 
@@ -22,8 +22,10 @@ def embed() -> None:
         table = frame[["path", "category", "defect_type", "defective"]].assign(
             split=split, x=points[:, 0], y=points[:, 1]
         )
+        metrics = embedding.measure(values, points, frame, split)
         files.write_table(table, paths.EMBEDDING)
-        files.write_json(embedding.measure(values, points, frame, split), paths.metrics("embed"))
+        files.write_json(metrics, paths.metrics("embed"))
+        summary.write("embed", metrics)
         with files.whole(paths.PLOTS / "embed") as folder:
             figures.draw(table, folder)
         tracking.record("embed", settings, live)

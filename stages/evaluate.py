@@ -3,17 +3,9 @@
 import numpy as np
 
 from twinhead import (
-    baselines,
-    catalog,
-    evaluation,
-    features,
-    files,
-    params,
-    paths,
-    pixels,
-    splits,
-    stage,
-)
+    baselines, catalog, charts, evaluation, features, files, params, paths, pixels, splits, stage,
+    summary,
+)  # fmt: skip
 from twinhead.plots import evaluation as figures
 
 
@@ -35,6 +27,9 @@ def evaluate() -> None:
         with files.whole(paths.HEAD_INPUTS) as part:
             np.save(part, read)
         files.write_json(metrics, paths.metrics("evaluate"))
+        summary.write("evaluate", metrics)
+        with files.whole(paths.CHARTS) as folder:
+            charts.write(predictions, folder)
         with files.whole(paths.PLOTS / "evaluate") as folder:
             figures.draw(predictions, metrics, names, folder)
         tracking.record("evaluate", settings, live)

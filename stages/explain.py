@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from twinhead import catalog, explanation, files, params, paths, pixels, splits, stage
+from twinhead import catalog, explanation, files, params, paths, pixels, splits, stage, summary
 from twinhead.plots import overlay
 
 
 def explain() -> None:
     settings = params.load()
     with stage.loading():
-        from twinhead import gradcam, inference, network, relevance, tracking
+        from twinhead import heat, inference, network, tracking
 
     with tracking.running("explain", settings) as live:
         frame = catalog.read(paths.CATALOG)
@@ -20,19 +20,16 @@ def explain() -> None:
         model, images = network.load(paths.MODEL), pixels.load(paths.PIXELS)
         masks = pixels.load_masks(paths.MASKS, frame)
 
-        compares = settings.explain.head == "defect" and relevance.is_possible(model)
+        def maps(rows: list[int]) -> Iterator[np.ndarray]:
+            return heat.maps(model, images, rows, settings.explain.head, settings.explain.method)
 
-        def heat(rows: list[int]) -> Iterator[np.ndarray]:
-            if settings.explain.method == "best" and compares:
-                return relevance.heat_maps(model, images, rows)
-            return gradcam.heat_maps(model, images, rows, settings.explain.head)
-
-        scores = explanation.score(test, heat(list(test.index)), masks)
+        scores = explanation.score(test, maps(list(test.index)), masks)
         files.write_table(scores.table, paths.EXPLANATIONS)
         files.write_json(scores.metrics, paths.metrics("explain"))
+        summary.write("explain", scores.metrics)
         chosen = explanation.choose(test, settings.explain.images_per_category, settings.explain.seed)
         with files.whole(paths.GRADCAM) as folder:
-            for row, heat_map in zip(chosen, heat(chosen), strict=True):
+            for row, heat_map in zip(chosen, maps(chosen), strict=True):
                 name, title, subtitle = explanation.describe(test.loc[row])
                 overlay.draw(
                     images[row], masks.get(row), heat_map, scores.scale, title, subtitle, folder / name

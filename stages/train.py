@@ -2,7 +2,9 @@
 
 import shutil
 
-from twinhead import catalog, features, files, params, paths, pixels, splits, stage
+from twinhead import (
+    catalog, features, files, params, paths, pixels, splits, stage, summary,
+)  # fmt: skip
 from twinhead.plots import training as curves
 
 
@@ -32,6 +34,7 @@ def train() -> None:
         network.save(result.checkpoint(), paths.CHECKPOINT)
         files.write_table(result.history, paths.HISTORY)
         files.write_json(result.metrics(), paths.metrics("train"))
+        summary.write("train", result.metrics())
         with files.whole(paths.PLOTS / "train") as folder:
             curves.learning_curves(
                 result.history, result.progress.best_epoch, folder / "learning_curves.png"

@@ -187,13 +187,22 @@ class Workspace:
 @pytest.fixture(scope="session")
 def finished(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A repository in which `dvc repro report` has run once, and its results are committed."""
-    workspace = Workspace(tmp_path_factory.mktemp("workspace") / "twinhead")
+    workspace = begun(tmp_path_factory.mktemp("workspace") / "twinhead", folder)
+    workspace.dvc("repro", "report")
+    workspace.git("add", ".")
+    workspace.git("commit", "--quiet", "--message", "First results")
+    return workspace
+
+
+def begun(root: Path, folder: Path) -> Workspace:
+    """A repository in which nothing has run yet, for the images in `folder`."""
+    workspace = Workspace(root)
     workspace.root.mkdir()
     for name in ("src", "stages"):
         shutil.copytree(
             REPOSITORY / name, workspace.root / name, ignore=shutil.ignore_patterns("__pycache__")
         )
-    settings = ["dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", ".dvc/config"]
+    settings = ["dvc.yaml", "params.yaml", "docs/comparison.md", ".gitignore", ".dvcignore", ".dvc/config"]
     ignored = [".dvc", "data", "models", "reports", "reports/plots"]
     for name in settings + [f"{folder}/.gitignore" for folder in ignored]:
         (workspace.root / name).parent.mkdir(exist_ok=True)
@@ -203,9 +212,6 @@ def finished(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspac
     workspace.git("init", "--quiet")
     workspace.git("add", ".")
     workspace.git("commit", "--quiet", "--message", "Begin")
-    workspace.dvc("repro", "report")
-    workspace.git("add", ".")
-    workspace.git("commit", "--quiet", "--message", "First results")
     return workspace
 
 

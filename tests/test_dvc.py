@@ -11,7 +11,7 @@ import pytest
 import yaml
 from conftest import REPOSITORY
 
-from twinhead import params, paths
+from twinhead import params, paths, registry, summary
 
 PIPELINE = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))
 STAGES = PIPELINE["stages"]
@@ -22,8 +22,7 @@ MAKERS = {
     paths.SPLITS: "split",
     paths.FEATURES: "features",
     **dict.fromkeys([paths.MODEL, paths.CHECKPOINT, paths.HISTORY], "train"),
-    paths.PREDICTIONS: "evaluate",
-    paths.HEAD_INPUTS: "evaluate",
+    **dict.fromkeys([paths.PREDICTIONS, paths.CHARTS, paths.HEAD_INPUTS], "evaluate"),
     paths.EMBEDDING: "embed",
     **dict.fromkeys([paths.EXPLANATIONS, paths.GRADCAM], "explain"),
     paths.REPORT: "report",
@@ -31,7 +30,7 @@ MAKERS = {
 """Which stage makes what twinhead.paths names."""
 KEPT_BY_INDEX = {paths.PIXELS, paths.MASKS, paths.DECODED}
 """What `index` reads of its own last run."""
-NO_PRODUCTS = {paths.PARAMS, paths.TRAINING_STATE, paths.METRICS, paths.REPORTS, paths.PLOTS}
+NO_PRODUCTS = {paths.PARAMS, paths.COMPARISON, paths.TRAINING_STATE, paths.METRICS, paths.REPORTS, paths.PLOTS}
 each_stage = pytest.mark.parametrize("name", STAGES)
 
 
@@ -75,11 +74,24 @@ def reached(source: Path) -> set[Path]:
     return seen
 
 
+def beside(source: Path) -> set[Path]:
+    """The files that a package has beside its modules, such as a style sheet."""
+    if source.name != "__init__.py":
+        return set()
+    return {file for file in source.parent.glob("*.*") if file.suffix != ".py"}
+
+
+def is_source(dependency: str) -> bool:
+    return dependency.startswith(("src/", "stages/"))
+
+
 @each_stage
 def test_a_stage_depends_on_its_script_and_every_module_that_it_imports(name):
     script = REPOSITORY / "stages" / f"{name}.py"
-    expected = {file.relative_to(REPOSITORY).as_posix() for file in reached(script) | {script}}
-    assert {dep for dep in STAGES[name]["deps"] if dep.endswith(".py")} == expected
+    files = reached(script) | {script}
+    files |= {found for file in files for found in beside(file)}
+    expected = {file.relative_to(REPOSITORY).as_posix() for file in files}
+    assert set(filter(is_source, STAGES[name]["deps"])) == expected
 
 
 @each_stage
@@ -111,15 +123,19 @@ def test_everything_that_paths_names_is_the_output_of_its_stage():
         assert path.as_posix() in outs(name)
 
 
-def test_metrics_are_kept_in_git_and_listed():
-    files = {paths.metrics(name).as_posix() for name in STAGES} & set(
-        out for name in STAGES for out in outs(name)
-    )
-    assert set(PIPELINE["metrics"]) == files
-    for name in STAGES:
-        for out, options in outs(name).items():
-            kept = {"persist": True} if Path(out) in KEPT_BY_INDEX else {}
-            assert options == ({"cache": False} if out in files else kept), out
+@each_stage
+def test_metrics_are_kept_in_git(name):
+    for out, options in outs(name).items():
+        kept = {"persist": True} if Path(out) in KEPT_BY_INDEX else {}
+        assert options == ({"cache": False} if out.startswith("metrics/") else kept), out
+    known = {out for out in outs(name) if out.startswith("metrics/")}
+    assert known <= {paths.metrics(name).as_posix(), paths.summary(name).as_posix()}
+
+
+def test_dvc_s_tables_show_the_chosen_metrics_alone():
+    assert PIPELINE["metrics"] == [paths.summary(name).as_posix() for name in summary.COLUMNS]
+    for name in summary.COLUMNS:
+        assert {paths.metrics(name).as_posix(), paths.summary(name).as_posix()} <= set(outs(name))
 
 
 def test_plots_are_outputs():
@@ -127,13 +143,13 @@ def test_plots_are_outputs():
     for plot in PIPELINE["plots"]:
         (described,) = [plot] if isinstance(plot, str) else plot.values()
         shown = [described] if isinstance(described, str) else described["y"]
-        assert set(shown) <= made
+        assert all({path, Path(path).parent.as_posix()} & made for path in shown)
 
 
 def test_every_dependency_that_is_data_is_an_earlier_stage_s_output():
-    made = {"${data.root}"}
+    made = {"${data.root}", paths.COMPARISON.as_posix()}
     for name, stage in STAGES.items():
-        assert {dep for dep in stage["deps"] if not dep.endswith(".py")} <= made, name
+        assert {dep for dep in stage["deps"] if not is_source(dep)} <= made, name
         made |= set(outs(name))
 
 
@@ -168,8 +184,16 @@ def users(library: str) -> set[str]:
     }
 
 
-def test_tracking_alone_knows_mlflow():
-    assert users("mlflow") == {"tracking.py"}
+def test_mlflow_is_known_where_runs_and_models_are_kept_alone():
+    assert users("mlflow") == {"tracking.py", "registry.py", "served.py"}
+
+
+def test_a_served_model_asks_for_every_library_that_its_code_imports():
+    files = reached(REPOSITORY / "src/twinhead/served.py") | {REPOSITORY / "src/twinhead/served.py"}
+    used = {library.split(".")[0] for file in files for library in imported(file)}
+    foreign = used - sys.stdlib_module_names - {"twinhead", "mlflow"}
+    names = {"PIL": "pillow", "yaml": "pyyaml"}
+    assert {names.get(library, library) for library in foreign} == set(registry.NEEDED)
 
 
 def test_the_library_knows_nothing_of_dvc():

@@ -241,3 +241,24 @@ def test_shuffled_labels_have_an_area_near_a_half():
     found = judged(rows)["defect"]
     assert found["auroc"] == pytest.approx(0.5, abs=0.04)
     assert found["auroc_low"] < 0.5 < found["auroc_high"]
+
+
+def test_an_advantage_is_the_difference_of_the_mean_areas_on_the_same_draws():
+    rng = np.random.default_rng(0)
+    defective, groups = np.tile([0, 1], 40), np.repeat(LETTERS, 40)
+    blind, seeing = rng.random(80), defective + rng.normal(0, 0.5, 80)
+    found = evaluation.advantage(defective, seeing, blind, groups, resamples=200)
+    areas = [
+        evaluation.auroc(defective, scores, groups, resamples=0)["auroc_category_mean"]
+        for scores in (seeing, blind)
+    ]
+    assert found["advantage"] == pytest.approx(areas[0] - areas[1])
+    assert 0 < found["advantage_low"] < found["advantage"] < found["advantage_high"]
+    same = evaluation.advantage(defective, seeing, seeing * 2, groups, resamples=200)
+    assert set(same.values()) == {0.0}  # unpaired draws would give an interval
+
+
+def test_no_advantage_is_defined_without_both_kinds_in_a_category():
+    ones, scores = np.ones(4, int), np.linspace(0, 1, 4)
+    found = evaluation.advantage(ones, scores, scores, np.repeat(LETTERS, 2), resamples=10)
+    assert found["advantage"] is None

@@ -245,3 +245,20 @@ def test_a_defect_too_thin_for_that_keeps_every_pixel_it_touches(tmp_path):
 def test_an_empty_mask_stays_empty(tmp_path):
     save(np.zeros((9, 9), np.uint8), tmp_path / "m.png")
     assert not images.read_mask(tmp_path / "m.png", 4).any()
+
+
+def test_bytes_give_what_their_file_gives_and_errors_call_them_by_name(picture, tmp_path):
+    picture.save(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    decoded, read = images.decode(data, "the third", 8), images.read(tmp_path / "a.png", 8)
+    assert (decoded.pixels == read.pixels).all()
+    with pytest.raises(InputError, match="^the third: can't be decoded"):
+        images.decode(data[:40], "the third", 8)
+
+
+def test_a_picture_to_look_at_keeps_its_proportions_and_is_no_larger_than_asked(picture, tmp_path):
+    picture.save(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    assert images.picture(data, "a", longest=100).shape == (4, 8, 3)
+    small = images.picture(data, "a", longest=4)
+    assert small.shape == (2, 4, 3) and small[0, 0].tolist() == list(COLOUR)

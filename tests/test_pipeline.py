@@ -63,12 +63,14 @@ def assert_complete(workspace: Workspace, run: Run, store: MlflowClient | None =
         assert name in run.data.metrics, name
     folder = Path(store.download_artifacts(run_id, ""))
     for name in ("index/labels.json", "split/splits.csv", "train/history.csv",
-                 "train/plots/learning_curves.png", "evaluate/predictions.csv",
+                 "train/plots/learning_curves.png", "train/model.keras", "evaluate/predictions.csv",
                  "evaluate/plots/roc.png", "embed/plots/map_by_category.png", "embed/embedding.csv",
                  "explain/explain.json", "report/index.html"):  # fmt: skip
         assert (folder / name).is_file(), name
     assert list((folder / "explain/gradcam").glob("*.png"))
-    assert store.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'")
+    (model,) = store.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'")
+    kept = Path(model.artifact_location.removeprefix("file://"))
+    assert (kept / "MLmodel").is_file() and (kept / "artifacts/model.keras").is_file()
 
 
 def test_all_outputs_are_there(finished):
@@ -108,6 +110,7 @@ def test_a_changed_param_of_evaluate_runs_what_reads_it_and_makes_a_complete_run
     new, *old = runs(workspace)
     assert len(old) == len(before) and new.data.params["evaluate.bootstrap"] == "120"
     assert_complete(workspace, new)
+    assert "model: the same as version 1 of twinhead" in output
 
 
 def test_an_experiment_in_a_throw_away_copy_has_its_complete_run_in_the_real_store(workspace):

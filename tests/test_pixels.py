@@ -1,5 +1,8 @@
 """The pixels store: row i is catalog row i, whole or not at all."""
 
+from pathlib import Path
+
+import conftest
 import numpy as np
 import pytest
 from conftest import CATEGORIES, SIZE, built_in
@@ -79,3 +82,85 @@ def test_all_bad_files_are_told_at_once_and_nothing_is_left(copied, tmp_path):
         str(copied / file) for file in bad
     ]
     assert not list((tmp_path / "built").iterdir())
+
+
+@pytest.fixture
+def decodings(monkeypatch):
+    """The names of the files that are decoded from here on."""
+    decoded = []
+    for name in ("decode", "decode_mask"):
+
+        def listed(data, path, size, original=getattr(images, name)):
+            decoded.append(path.name)
+            return original(data, path, size)
+
+        monkeypatch.setattr(images, name, listed)
+    return decoded
+
+
+def stored(target):
+    return {file.name: file.read_bytes() for file in target.iterdir()}
+
+
+def test_only_new_files_are_decoded_and_the_bytes_are_those_from_nothing(
+    copied, tmp_path, decodings
+):
+    held_back = {path: path.read_bytes() for path in copied.glob("bolt/*/*/00[13]*.png")}
+    for path in held_back:
+        path.unlink()
+    built_in(tmp_path / "built", copied)
+    for path, data in held_back.items():
+        path.write_bytes(data)
+    decodings.clear()
+    built_in(tmp_path / "built", copied)
+    assert sorted(decodings) == sorted(path.name for path in held_back)
+    built_in(tmp_path / "scratch", copied)
+    assert stored(tmp_path / "built") == stored(tmp_path / "scratch")
+
+
+def test_nothing_is_decoded_twice_whatever_the_files_are_called(copied, tmp_path, decodings):
+    built_in(tmp_path / "built", copied)
+    (copied / "plain/train/good/000.bmp").rename(copied / "plain/test/good/moved.bmp")
+    decodings.clear()
+    built_in(tmp_path / "built", copied)
+    assert decodings == []
+
+
+def test_what_was_stored_is_taken_over_only_if_it_is_as_it_was_written(
+    copied, tmp_path, decodings
+):
+    built = built_in(tmp_path / "built", copied)
+    pixels = np.array(built.pixels)
+    with (tmp_path / "built/pixels.npy").open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\xaa")
+    decodings.clear()
+    again = built_in(tmp_path / "built", copied)
+    assert decodings == [Path(built.frame["path"].iat[-1]).name]
+    assert (again.pixels == pixels).all()
+
+
+def test_pixels_of_another_size_are_decoded_anew(copied, tmp_path, monkeypatch, decodings):
+    built_in(tmp_path / "built", copied)
+    monkeypatch.setattr(conftest, "SIZE", 2 * SIZE)
+    decodings.clear()
+    assert built_in(tmp_path / "built", copied).pixels.shape[1] == 2 * SIZE
+    assert len(decodings) == sum(path.is_file() for path in copied.rglob("*"))
+
+
+@pytest.mark.parametrize("name", ["pixels.npy", "masks.npy", "decoded.csv"])
+def test_half_of_an_earlier_build_is_no_hindrance(built, copied, tmp_path, name):
+    whole = built_in(tmp_path / "built", copied)
+    torn = tmp_path / "built" / name
+    torn.write_bytes(torn.read_bytes()[: torn.stat().st_size // 2])
+    again = built_in(tmp_path / "built", copied)
+    assert (again.pixels == built.pixels).all() and again.frame.equals(whole.frame)
+
+
+def test_a_failing_index_leaves_what_was_there(copied, tmp_path):
+    built_in(tmp_path / "built", copied)
+    before = stored(tmp_path / "built")
+    (copied / "bolt/train/good/000.png").write_bytes(b"")
+    with pytest.raises(InputError):
+        built_in(tmp_path / "built", copied)
+    assert stored(tmp_path / "built") == before

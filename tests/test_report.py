@@ -1,42 +1,86 @@
 """The report page: whole in itself, and safe whatever the data's names are."""
 
+import json
 import re
+from contextlib import chdir
+from html import escape, unescape
 from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import save
+import yaml
+from conftest import REPOSITORY, SIZE, save
+from dvc.utils.hydra import apply_overrides
 
-from twinhead import baselines, catalog, embedding, evaluation, explanation, report
+from twinhead import (
+    baselines, catalog, embedding, evaluation, explanation, params, paths, report, splits,
+)  # fmt: skip
+from twinhead.report import mistakes, origin, points, threshold, thumbnails
+from twinhead.report.results import Results
 
+RESAMPLES = 20
 HOSTILE = '<script>alert("1")</script>&amp;\'"'
 
 
-@pytest.fixture
-def page(built, split, predictions, tmp_path, monkeypatch):
-    """Render the page from predictions, in a workspace with two figures."""
-    monkeypatch.chdir(tmp_path)
-    picture = np.zeros((4, 4, 3), np.uint8)
-    save(picture, tmp_path / "reports/plots/evaluate/roc.png")
-    save(picture, tmp_path / "reports/gradcam/a_b_00001.png")
-    points = np.random.default_rng(0).random((len(split), 2))
+@pytest.fixture(scope="module")
+def render(built, split, predictions, tmp_path_factory):
+    """Render the page from predictions, in a workspace with figures and three drawings."""
+    workspace, picture = tmp_path_factory.mktemp("workspace"), np.zeros((4, 6, 3), np.uint8)
+    for name in ("evaluate/roc", "train/learning_curves"):
+        save(picture, workspace / f"reports/plots/{name}.png")
+    place = np.random.default_rng(0).random((len(split), 2))
 
-    def rendered(table: pd.DataFrame = predictions, root: str = "data/raw/sample") -> str:
-        metrics = evaluation.judge(table, 100)
-        test = evaluation.decide(table, metrics)
-        test = explanation.with_outcomes(test[test["split"] == "test"])
-        heat = [np.ones((32, 32), np.float32)] * len(test)
-        return report.page(
-            root,
-            index=catalog.counts(built.frame.assign(category=table["category"])),
-            train={"parameters": 720_976, "epochs": 3, "best_epoch": 2},
-            evaluate=metrics | {"baselines": baselines.judge(table, np.zeros((len(table), 2)))},
-            embed=embedding.measure(points, points, built.frame, split),
-            explain=explanation.score(test, heat, built.masks).metrics,
+    def rendered(
+        table: pd.DataFrame = predictions,
+        masks: bool = True,
+        comparison: str = "",
+        **changes: object,
+    ) -> str:
+        judged = evaluation.judge(table, RESAMPLES)
+        table = evaluation.decide(table, judged)
+        test = explanation.with_outcomes(table[table["split"] == "test"])
+        heat = [np.ones((SIZE, SIZE), np.float32)] * len(test)
+        scores = explanation.score(test, heat, built.masks if masks else {})
+        drawn = test.loc[[*test.index[test["defective"] == 1][:2], test.index[-1]]]
+        for _, row in drawn.iterrows():
+            save(picture, workspace / paths.GRADCAM / explanation.describe(row)[0])
+        frame = built.frame.assign(category=table["category"], defect_type=table["defect_type"])
+        facts = table[["path", "category", "defect_type", "defective", "split"]]
+        guesses = baselines.judge(table, np.zeros((len(table), 2)))
+        results = Results(
+            settings(**changes),
+            {
+                "index": catalog.counts(frame),
+                "split": splits.counts(frame, split),
+                "train": {"parameters": 720_976, "epochs": 3, "best_epoch": 2},
+                "evaluate": judged | {"baselines": guesses},
+                "embed": embedding.measure(place, place, built.frame, split),
+                "explain": scores.metrics,
+            },
+            table,
+            facts.assign(x=place[table.index, 0], y=place[table.index, 1]),
+            scores.table,
+            built.pixels,
+            comparison,
         )
+        with chdir(workspace):
+            return report.page(results)
 
     return rendered
+
+
+@pytest.fixture(scope="module")
+def page(render):
+    return render()
+
+
+def settings(**changes: object) -> params.Params:
+    """The shipped params, with another section `data` and so on."""
+    shipped = params.load(REPOSITORY / paths.PARAMS)
+    return shipped.model_copy(update={
+        name: getattr(shipped, name).model_copy(update=values) for name, values in changes.items()
+    })  # fmt: skip
 
 
 class Checked(HTMLParser):
@@ -44,62 +88,192 @@ class Checked(HTMLParser):
 
     def __init__(self, page: str) -> None:
         super().__init__()
-        self.open, self.seen, self.links = [], [], []
+        self.open, self.seen, self.links, self.scripts = [], [], [], []
         self.feed(page)
 
     def handle_starttag(self, tag, attributes):
         self.seen.append(tag)
         self.links += [value for name, value in attributes if name in ("src", "href")]
-        if tag not in ("meta", "img"):
+        self.scripts += [value for name, value in attributes if name.startswith("on")]
+        if tag not in ("meta", "img", "input", "br"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
 
 
+def curves(page: str) -> dict:
+    """What the slider is made from."""
+    return json.loads(unescape(re.search('data-curves="([^"]*)"', page)[1]))
+
+
 def test_the_page_is_sound_html_without_outside_resources(page):
-    checked = Checked(page())
-    assert checked.open == [] and "script" not in checked.seen and "link" not in checked.seen
-    assert len(checked.links) == 2
-    assert all(link.startswith("data:image/png;base64,") for link in checked.links)
-    assert not re.search(r"https?:|url\(|@import", page())
+    checked = Checked(page)
+    assert checked.open == [] and "link" not in checked.seen and checked.scripts == []
+    assert checked.seen.count("script") == 1 and checked.seen.count("img") > 5
+    assert all(re.match("data:image/(png|jpeg);base64,|#", link) for link in checked.links)
+    assert not re.search(r"https?:|url\(|@import|fetch\(|import\(", page)
 
 
-def test_names_from_the_data_stay_text(page, predictions):
+def test_every_link_within_the_page_leads_somewhere(page):
+    anchors = [link[1:] for link in Checked(page).links if link.startswith("#")]
+    assert anchors and all(f'id="{anchor}"' in page for anchor in anchors)
+
+
+def test_names_from_the_data_stay_text(render, page, predictions):
     hostile = predictions.replace({"category": {"bolt": HOSTILE}, "defect_type": {"riß": HOSTILE}})
-    found = page(hostile, root=f"/data/{HOSTILE}")
-    assert "<script" not in found and "&lt;script&gt;alert(&quot;1&quot;)" in found
-    assert Checked(found).open == [] and set(Checked(found).seen) == set(Checked(page()).seen)
+    hostile["path"] += HOSTILE
+    found = render(hostile, data={"root": f"/data/{HOSTILE}"})
+    assert found.count("<script") == 1 and "&lt;script&gt;alert(&quot;1&quot;)" in found
+    checked = Checked(found)
+    assert checked.open == [] and checked.scripts == []
+    assert set(checked.seen) == set(Checked(page).seen)
 
 
-def test_the_page_shows_the_numbers_of_all_splits(page, metrics):
-    found = page()
+def test_the_same_results_give_the_same_page(render, page):
+    assert render() == page
+
+
+def test_the_page_shows_the_numbers_of_all_splits(page, predictions):
+    metrics = evaluation.judge(predictions, RESAMPLES)
     for split in ("train", "val", "test"):
         values = metrics[split]["defect"]
         low, high = values["auroc_low"], values["auroc_high"]
-        assert f"<td>{values['auroc']:.3f} ({low:.3f}–{high:.3f})</td>" in found
-    assert "720,976 parameters" in found and "The threshold was chosen on val." in found
+        assert f"<td>{values['auroc']:.3f} ({low:.3f}–{high:.3f})</td>" in page
+    assert "720,976 parameters" in page and "The threshold was chosen on val." in page
 
 
-def test_what_is_not_defined_is_said_to_be_so(page, predictions):
-    good = predictions["defective"] == 0
-    found = page(predictions[good | (predictions["split"] != "test")])
-    assert "not defined" in found and "nan" not in found.lower() and "None" not in found
+@pytest.mark.parametrize("kind", [0, 1])
+def test_what_is_not_defined_is_said_to_be_so(render, predictions, kind):
+    """Only good, or only defective, test images."""
+    kept = (predictions["defective"] == kind) | (predictions["split"] != "test")
+    found = render(predictions[kept].reset_index(drop=True))
+    text = re.sub("<script.*?</script>|<style.*?</style>|base64,[^\"]*", "", found, flags=re.S)
+    assert "not defined" in text and "None" not in text and not re.search(r"\bnan\b|Infinity", text)
+    assert Checked(found).open == []
 
 
-def test_a_threshold_that_val_could_not_choose_is_not_claimed(page, predictions):
-    found = page(predictions[(predictions["split"] != "val") | (predictions["defective"] == 0)])
+def test_a_threshold_that_val_could_not_choose_is_not_claimed(render, predictions):
+    kept = (predictions["split"] != "val") | (predictions["defective"] == 0)
+    found = render(predictions[kept].reset_index(drop=True))
     assert "chosen on val" not in found and "The threshold is 0.5" in found
+    assert "cheapest" not in re.sub("<script.*?</script>", "", found, flags=re.S)
 
 
 @pytest.mark.parametrize(
     ("columns", "gone"),
     [
-        (["defect_probability"], ["Defect AUROC, pooled", "Per kind of defect", "threshold"]),
-        (["category_predicted", "category_probability"], ["Category right", "Category F1"]),
+        (
+            ["defect_probability"],
+            ["Defect AUROC, pooled", "Per kind of defect", "What the threshold costs", "missed"],
+        ),
+        (
+            ["category_predicted", "category_probability"],
+            ["Category right", "Category F1", "taken for another", "wrong categor"],
+        ),
     ],
 )
-def test_a_head_that_is_missing_is_not_reported(page, predictions, columns, gone):
-    found = page(predictions.drop(columns=columns))
-    assert not [text for text in gone if text in found]
+def test_a_head_that_is_missing_is_not_reported(render, predictions, columns, gone):
+    found = render(predictions.drop(columns=columns))
+    text = re.sub("<script.*?</script>|<style.*?</style>", "", found, flags=re.S)
+    assert not [part for part in gone if part in text]
     assert Checked(found).open == []
+
+
+def test_the_slider_counts_as_the_metrics_do_at_the_chosen_threshold(page, metrics):
+    found, defect = curves(page), metrics["test"]["defect"]
+    test, at = found["test"], found["chosen"]
+    assert test["defective"] == defect["defective"]
+    assert test["found"][at] / test["defective"] == pytest.approx(defect["recall"])
+    alarms = test["found"][at] + test["false"][at]
+    assert test["found"][at] / alarms == pytest.approx(defect["precision"])
+    assert found["steps"][at] == f"{metrics['threshold']:.4g}"
+
+
+def test_a_higher_threshold_never_raises_more_alarms(page):
+    test = curves(page)["test"]
+    for name, most in (("found", test["defective"]), ("false", test["good"])):
+        assert test[name][0] == most and test[name][-1] == 0
+        assert test[name] == sorted(test[name], reverse=True)
+
+
+def test_a_threshold_that_the_files_rounded_up_still_calls_what_it_called(predictions):
+    """A probability in the table has fewer digits than the threshold that equals it."""
+    table = predictions.assign(defect_predicted=predictions["defect_probability"] >= 0.4)
+    least = table["defect_probability"][table["defect_predicted"]].min()
+    assert threshold._least_alarm(table, least + 1e-9) == least
+
+
+def test_every_mistake_has_its_photograph(page, predictions, metrics):
+    test = evaluation.decide(predictions, metrics).query("split == 'test'")
+    wrong = test[test["defective"] != test["defect_predicted"]]
+    confused = test[test["category"] != test["category_predicted"]]
+    gallery = re.search('<section id="mistakes">.*?</section>', page, re.S)[0]
+    assert len(wrong) > 1 and gallery.count("<img") == len(wrong) + len(confused)
+    assert all(escape(path) in gallery for path in [*wrong["path"], *confused["path"]])
+
+
+def test_mistakes_beyond_the_bound_are_listed_and_said(render, monkeypatch, predictions, metrics):
+    monkeypatch.setattr(mistakes, "MOST", 1)
+    gallery = re.search('<section id="mistakes">.*?</section>', render(), re.S)[0]
+    test = evaluation.decide(predictions, metrics).query("split == 'test'")
+    wrong = test[test["defective"] != test["defect_predicted"]]
+    assert gallery.count("<img") <= 3 and "the page shows 1 of a kind as pictures" in gallery
+    assert all(escape(path) in gallery for path in wrong["path"])
+
+
+def test_the_map_has_every_image_with_what_the_network_said(page, predictions):
+    dots = re.findall(r"<circle [^>]*><title>([^<]*)</title></circle>", page)
+    assert len(dots) == len(predictions)
+    row = predictions.iloc[0]
+    (said,) = [unescape(text) for text in dots if unescape(text).startswith(f"{row['path']}\n")]
+    assert f"{row['category']}, {row['defect_type']} ({row['split']})" in said
+    assert f"defect probability {row['defect_probability']:.1%}" in said
+
+
+def test_a_map_of_too_many_images_is_drawn_in_part_and_says_so(render, monkeypatch):
+    monkeypatch.setattr(points, "MOST", 20)
+    drawn = re.search('<section id="map">.*?</section>', render(), re.S)[0]
+    assert drawn.count("<circle") == 20 and "Of 58 images, every one in 2.9 is shown." in drawn
+
+
+def test_heat_maps_are_best_first_where_there_are_masks(page):
+    heat = re.search('<section id="heat">.*?</section>', page, re.S)[0]
+    assert heat.index("The best of those drawn") < heat.index("The worst of those drawn")
+
+
+def test_without_masks_heat_maps_are_shown_and_not_ranked(render):
+    heat = re.search('<section id="heat">.*?</section>', render(masks=False), re.S)[0]
+    assert heat.count("<img") == 3 and "not scored" in heat and "The best" not in heat
+
+
+def test_the_page_says_how_to_make_it_again(render, page):
+    found = unescape(render(data={"root": "/photos/a b", "image_size": 64}))
+    assert "-S 'data.root=\"/photos/a b\"'" in found and "-S data.image_size=64" in found
+    assert "-S 'model.tasks=[category,defect]'" in found
+    assert "sample.seed" not in found and "sample.seed" in page
+
+
+def test_the_command_of_the_page_gives_its_params(tmp_path):
+    """Read back as DVC reads them."""
+    wanted = settings(data={"root": "/a b/$5, 'größe' [1]={2}\\"})
+    tree = yaml.safe_load((REPOSITORY / paths.PARAMS).read_text(encoding="utf-8"))
+    written = tmp_path / "params.yaml"
+    written.write_text(yaml.safe_dump(tree), encoding="utf-8")
+    apply_overrides(written, list(origin.overrides(wanted)))
+    assert params.load(written) == wanted
+
+
+@pytest.mark.parametrize("images", [5_354, points.MOST])
+def test_a_sheet_of_many_photographs_stays_small(images):
+    noise = np.random.default_rng(0).integers(0, 256, (7, 48, 48, 3), np.uint8)
+    source, side, columns = thumbnails.sheet(noise, np.arange(images) % 7)
+    assert side * side * images <= thumbnails.SHEET_PIXELS and columns**2 >= images
+    assert len(source) < 12_000_000  # noise takes three times what photographs do
+
+
+def test_the_comparison_is_shown_where_it_is_of_the_same_images(render):
+    compared = (REPOSITORY / paths.COMPARISON).read_text(encoding="utf-8")
+    root = str(paths.SAMPLE)
+    assert "One network or two" in render(comparison=compared, data={"root": root})
+    assert "One network or two" not in render(comparison=compared, data={"root": "/photos"})

@@ -1,37 +1,120 @@
-"""Commands beside the pipeline: `python -m twinhead track` and `python -m twinhead ui`."""
+"""The commands beside the pipeline: `twinhead predict`, `champion`, `track` and `ui`."""
 
+import argparse
 import os
 import sys
+from pathlib import Path
 
-from twinhead import params, paths, stage
+from twinhead import params, paths, prediction, stage
 from twinhead.errors import InputError
 
+FAILED, INTERRUPTED = 2, 130
+"""How a command ends that could not do its work; not understood, argparse ends so too."""
 
-def track() -> None:
+
+def track(options: argparse.Namespace) -> int:
     """Send what this workspace holds to its MLflow run, where that lacks it."""
     settings = params.load()
     with stage.loading():
-        from twinhead import network, tracking  # noqa: F401  (tracking sends the network)
+        from twinhead import registry, tracking
 
     if not paths.REPORT.exists():
         raise InputError(f"{paths.REPORT} is missing; run `dvc repro` or `dvc checkout` first")
-    tracking.record("report", settings)
+    tracking.record("report", settings, last=registry.keep)
     print(f"track: runs are in {tracking.store()}")
+    return 0
 
 
-def ui() -> None:
+def ui(options: argparse.Namespace) -> int:
     """Open the MLflow UI on the pipeline's own store."""
     with stage.loading():
         from twinhead import tracking
 
-    if not tracking.store().startswith("sqlite"):
-        return print("ui: the store is a server of yours, with a UI of its own")
+    served = not tracking.store().startswith("sqlite")
+    address = tracking.store() if served else "http://127.0.0.1:5000"
+    print(f"ui: compare the runs at {address}/{tracking.comparison(params.load())}")
+    if served:
+        return 0
     sys.stdout.flush()
     os.execvp("mlflow", ["mlflow", "ui", "--backend-store-uri", tracking.store()])
 
 
+def champion(options: argparse.Namespace) -> int:
+    """List the registered models, or make one of them champion."""
+    settings = params.load()
+    with stage.loading():
+        from twinhead import registry
+
+    wanted = options.version
+    print(registry.listing(settings) if wanted is None else registry.crown(settings, wanted))
+    return 0
+
+
+def main() -> None:
+    """Run the command that the command line names."""
+    options = _parser().parse_args()
+    name = options.command.__name__
+    try:
+        sys.exit(options.command(options))
+    except InputError as error:
+        for line in str(error).splitlines():
+            print(f"{name}: error: {line}", file=sys.stderr)
+        sys.exit(FAILED)
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # as `| head` does it; Python would complain once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "twinhead", description="Says what a photographed product is and whether it is defective."
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    about = "say of photographs what they show and whether it is defective"
+    command = commands.add_parser(
+        "predict",
+        help=about,
+        description=f"{about.capitalize()}.",
+        epilog="It ends with 0 if every photograph was read, 1 if some could not be (they are"
+        " named, the rest is answered), 2 if nothing could be done, and with --check 3 if one is"
+        " defective.",
+    )
+    command.set_defaults(command=prediction.predict)
+    add = command.add_argument
+    add("paths", metavar="PATH", nargs="+", help="file, folder or pattern such as 'photos/*.png'")
+    add("--csv", metavar="FILE", type=Path, help="write the answers as CSV; - for the terminal")
+    add("--json", metavar="FILE", type=Path, help="write the answers as JSON; - for the terminal")
+    add("--overlays", metavar="FOLDER", type=Path, help="draw each photograph's heat map there")
+    add(
+        "--model",
+        metavar="MODEL",
+        default=str(paths.MODEL),
+        help="models/model.keras of a workspace, the folder of an MLflow model, or one of the"
+        " registry such as models:/twinhead@champion (default: %(default)s)",
+    )
+    add("--check", action="store_true", help="end with 3 if a photograph shows a defect")
+
+    about = "list the registered models, or make one of them champion"
+    command = commands.add_parser("champion", help=about, description=f"{about.capitalize()}.")
+    command.set_defaults(command=champion)
+    command.add_argument(
+        "version", metavar="RUN_OR_VERSION", nargs="?", help="version, run id or run name"
+    )
+
+    for function, about in (
+        (track, "send this workspace's results to MLflow, where its run lacks them"),
+        (ui, "open the MLflow UI on the pipeline's own store"),
+    ):
+        command = commands.add_parser(
+            function.__name__, help=about, description=f"{about.capitalize()}."
+        )
+        command.set_defaults(command=function)
+    return parser
+
+
 if __name__ == "__main__":
-    commands = {"track": track, "ui": ui}
-    if len(sys.argv) != 2 or sys.argv[1] not in commands:
-        sys.exit(f"usage: python -m twinhead {'|'.join(commands)}")
-    stage.run(commands[sys.argv[1]])
+    main()

@@ -54,7 +54,9 @@ class Batches(keras.utils.PyDataset):
             given = self.inputs[rows, views]
         elif self.settings:
             change, seed = self.settings.augmentation, self.settings.seed
-            given = np.stack([augment(self.inputs[r], r, self.epoch, seed, change) for r in rows])
+            given = np.empty((len(rows), *self.inputs.shape[1:]), np.float32)
+            for row, place in zip(rows, given, strict=True):
+                augment(self.inputs[row], row, self.epoch, seed, change, out=place)
         else:
             given = self.inputs[rows].astype(np.float32)
         return given, {task: values[rows] for task, values in self.targets.items()}

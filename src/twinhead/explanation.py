@@ -9,12 +9,12 @@ import pandas as pd
 from scipy.ndimage import distance_transform_edt
 from sklearn.metrics import roc_auc_score
 
+from twinhead import facts
+
 TOLERANCE = 15 / 224
 """How far beside the mask a peak may lie and still count, as a share of the image's side."""
 BINS = 2**19
 """Heats are counted in so many bins for the AUROC: ten thousand maps of pixels don't fit in memory."""
-FULL_COLOUR = 0.5
-"""The colour scale ends at this quantile of the defective images' peaks, for all images alike."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,7 @@ def score(
     columns = ["peak", "mean", "pointing_hit", "energy_in_mask", "mask_area"]
     table = pd.DataFrame(rows, predictions.index, columns).astype(float)
     table = predictions[["path", "category", "defect_type", "defective", "outcome"]].join(table)
-    peaks = table["peak"][table["defective"] == 1]
-    scale = float((peaks if len(peaks) else table["peak"]).quantile(FULL_COLOUR)) or 1.0
+    scale = facts.full_colour(table)
     good = table["mean"][table["defective"] == 0]
     masked = table.dropna(subset="pointing_hit")
     metrics = {

@@ -1,6 +1,6 @@
 """Grad-CAM: where in the photograph an answer of the network comes from."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import numpy as np
@@ -25,11 +25,20 @@ def heat_maps(
         head: "defect", or "category" for the category that the network finds likeliest.
         layer: name of the convolution; the network's last one by default.
     """
+    weigh = mapper(model, head, layer)
+    for start in range(0, len(rows), PREDICT_SIZE):
+        yield from weigh(pixels[list(rows[start : start + PREDICT_SIZE])])
+
+
+def mapper(
+    model: keras.Model, head: str, layer: str | None = None
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what makes a batch's heat maps: (images, size, size, 3) to (images, size, size)."""
     target = model.get_layer(layer or network.last_convolution(model)).output
     logits = heads.DEFECT_LOGIT if head == "defect" else heads.CATEGORY_LOGITS
     part = keras.Model(model.inputs, [target, model.get_layer(logits).output])
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(input_signature=[tf.TensorSpec(model.input_shape, tf.float32)])
     def weigh(batch: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             maps, answers = part(batch, training=False)
@@ -37,8 +46,6 @@ def heat_maps(
         gradient = tape.gradient(likeliest, maps)
         weights = tf.reduce_mean(gradient, axis=(1, 2), keepdims=True)
         heat = tf.nn.relu(tf.reduce_sum(tf.cast(weights * maps, tf.float32), axis=3, keepdims=True))
-        return tf.image.resize(heat, pixels.shape[1:3])[..., 0]
+        return tf.image.resize(heat, model.input_shape[1:3])[..., 0]
 
-    for start in range(0, len(rows), PREDICT_SIZE):
-        batch = pixels[list(rows[start : start + PREDICT_SIZE])]
-        yield from weigh(tf.constant(batch, tf.float32)).numpy()
+    return lambda batch: weigh(tf.constant(batch, tf.float32)).numpy()

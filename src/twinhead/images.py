@@ -1,4 +1,4 @@
-"""One image file, decoded to what the network takes."""
+"""One image file, from a path or as bytes, decoded to what the network takes."""
 
 import warnings
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Photograph:
     mode: str
 
 
-def load(path: Path) -> bytes:
+def contents(path: Path) -> bytes:
     """The bytes of a file. Raises InputError naming it if it can't be read."""
     try:
         return Path(path).read_bytes()
@@ -35,11 +35,11 @@ def load(path: Path) -> bytes:
 
 
 def read(path: Path, size: int) -> Photograph:
-    """Load an image file and decode it."""
-    return decode(load(path), path, size)
+    """Decode an image file."""
+    return decode(contents(path), path, size)
 
 
-def decode(data: bytes, path: Path, size: int) -> Photograph:
+def decode(data: bytes, path: Path | str, size: int) -> Photograph:
     """Decode an image file's bytes and resize them to size × size, upright as its EXIF data asks.
 
     Grey and palette images become RGB, an alpha channel is dropped, 16 bits are scaled to 8, and of
@@ -51,9 +51,19 @@ def decode(data: bytes, path: Path, size: int) -> Photograph:
     return Photograph(np.asarray(resized), width, height, mode)
 
 
+def picture(data: bytes, name: Path | str, longest: int) -> np.ndarray:
+    """Decode a file's bytes to look at: (height, width, 3), uint8, RGB, upright, not distorted.
+
+    What is larger is made smaller, so that no side exceeds `longest`.
+    """
+    shown = _rgb(_decode(data, name)[0], name)
+    shown.thumbnail((longest, longest), Image.Resampling.BOX)
+    return np.asarray(shown)
+
+
 def read_mask(path: Path, size: int) -> np.ndarray:
-    """Load a mask file and decode it."""
-    return decode_mask(load(path), path, size)
+    """Decode a mask file."""
+    return decode_mask(contents(path), path, size)
 
 
 def decode_mask(data: bytes, path: Path, size: int) -> np.ndarray:
@@ -63,8 +73,8 @@ def decode_mask(data: bytes, path: Path, size: int) -> np.ndarray:
     full scale. A defect too thin for the new size keeps every pixel that it touches.
     """
     picture = _decode(data, path)[0]
-    if picture.mode.startswith("I"):
-        values = np.asarray(picture)
+    if picture.mode in ("1", "L") or picture.mode.startswith("I"):
+        values = np.asarray(picture.convert("L") if picture.mode == "1" else picture)
     else:
         values = np.asarray(_rgb(picture, path)).max(axis=2)
     marked = Image.fromarray(np.uint8(255) * (values > (127 if data.startswith(JPEG) else 0)))
@@ -72,13 +82,15 @@ def decode_mask(data: bytes, path: Path, size: int) -> np.ndarray:
     return share > 127 if (share > 127).any() else share > 0
 
 
-def _decode(data: bytes, path: Path) -> tuple[Image.Image, str]:
+def _decode(data: bytes, path: Path | str) -> tuple[Image.Image, str]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             picture = Image.open(BytesIO(data), formats=sorted(set(FORMATS.values())))
             picture.load()
-            return ImageOps.exif_transpose(picture), picture.mode
+            mode = picture.mode
+            ImageOps.exif_transpose(picture, in_place=True)  # a copy would cost a millisecond
+            return picture, mode
     except Image.DecompressionBombError:
         raise InputError(f"{path}: more than {MAX_PIXELS:,} pixels are not read") from None
     except Exception as error:  # Pillow's decoders raise many kinds, none of which names the file
@@ -90,7 +102,7 @@ def _decode(data: bytes, path: Path) -> tuple[Image.Image, str]:
         raise InputError(f"{path}: can't be decoded ({found})") from None
 
 
-def _rgb(picture: Image.Image, path: Path) -> Image.Image:
+def _rgb(picture: Image.Image, path: Path | str) -> Image.Image:
     if picture.mode.startswith("I"):
         # Pillow reads 16-bit grey as I;16 or, from some files, as 32-bit integers.
         values = np.asarray(picture)
@@ -102,6 +114,6 @@ def _rgb(picture: Image.Image, path: Path) -> Image.Image:
     if picture.mode == "P" and "transparency" in picture.info:
         picture = picture.convert("RGBA")
     try:
-        return picture.convert("RGB")
+        return picture if picture.mode == "RGB" else picture.convert("RGB")
     except ValueError:
         raise InputError(f"{path}: colours of kind {picture.mode}; expected grey or RGB") from None

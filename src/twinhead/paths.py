@@ -3,6 +3,7 @@
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
+COMPARISON = Path("docs/comparison.md")
 
 SAMPLE = Path("data/raw/sample")
 CATALOG = Path("data/catalog.csv")
@@ -26,9 +27,15 @@ EMBEDDING = REPORTS / "embedding.csv"
 EXPLANATIONS = REPORTS / "explanations.csv"
 GRADCAM = REPORTS / "gradcam"
 PLOTS = REPORTS / "plots"
+CHARTS = REPORTS / "charts"
 REPORT = REPORTS / "index.html"
 
 
 def metrics(stage: str) -> Path:
     """The metrics file of a stage."""
     return METRICS / f"{stage}.json"
+
+
+def summary(stage: str) -> Path:
+    """The few of its metrics that DVC's tables show."""
+    return METRICS / "summary" / f"{stage}.json"

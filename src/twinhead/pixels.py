@@ -113,7 +113,7 @@ class _Earlier:
 
     def take(self, kind: str, path: Path, place: np.ndarray) -> tuple:
         """Fill `place` with the decoded file; return its row of COLUMNS."""
-        data = images.load(path)
+        data = images.contents(path)
         digest = sha256(data).hexdigest()
         number, facts = self.facts.get((kind, digest), (0, None))
         if facts and number < len(self.stored[kind]):

@@ -1,6 +1,6 @@
 """Where a product differs from good ones: the heat map of the heads that compare."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import numpy as np
@@ -31,6 +31,13 @@ def heat_maps(model: keras.Model, pixels: np.ndarray, rows: Sequence[int]) -> It
     Args:
         pixels: (images, size, size, 3), on the scale of 0 to 255; rows: which of them, in which order.
     """
+    weigh = mapper(model)
+    for start in range(0, len(rows), PREDICT_SIZE // 2):
+        yield from weigh(pixels[list(rows[start : start + PREDICT_SIZE // 2])])
+
+
+def mapper(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what makes a batch's heat maps: (images, size, size, 3) to (images, size, size)."""
     names = [layer.name for layer in model.layers if isinstance(layer, heads.MeanAndSpread)]
     maps = [model.get_layer(name).input for name in names]
     backbone = keras.Model(model.inputs, maps)
@@ -38,9 +45,9 @@ def heat_maps(model: keras.Model, pixels: np.ndarray, rows: Sequence[int]) -> It
     answer = {name: model.output[name] for name in model.output if name == "category"}
     heads_alone = keras.Model(maps, answer | {"logit": model.get_layer(heads.DEFECT_LOGIT).output})
     reference = _good_means(model, [int(x.shape[-1]) for x in maps])
-    size = pixels.shape[1:3]
+    size = model.input_shape[1:3]
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(input_signature=[tf.TensorSpec(model.input_shape, tf.float32)])
     def weigh(batch: tf.Tensor) -> tf.Tensor:
         found = backbone(batch, training=False)
         with tf.GradientTape() as tape:
@@ -56,9 +63,7 @@ def heat_maps(model: keras.Model, pixels: np.ndarray, rows: Sequence[int]) -> It
         heat = tf.sqrt(tf.nn.relu(added[-1]) * tf.nn.relu(tf.add_n(added)))
         return tf.nn.relu(heat - NOISE * tf.reduce_max(heat, axis=(1, 2), keepdims=True))
 
-    for start in range(0, len(rows), PREDICT_SIZE // 2):
-        batch = pixels[list(rows[start : start + PREDICT_SIZE // 2])]
-        yield from weigh(tf.constant(batch, tf.float32)).numpy()
+    return lambda batch: weigh(tf.constant(batch, tf.float32)).numpy()
 
 
 def _good_means(model: keras.Model, channels: list[int]) -> list[tf.Tensor]:

@@ -13,12 +13,12 @@ import os
 import re
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
+from statistics import median
 from urllib.parse import urlsplit
 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -27,7 +27,6 @@ os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 logging.getLogger("alembic").setLevel(logging.WARNING)
 
 import mlflow  # noqa: E402
-import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 from mlflow.entities import Metric, Param, RunStatus, RunTag  # noqa: E402
 from mlflow.tracking import MlflowClient  # noqa: E402
@@ -46,7 +45,7 @@ PARAMS_TAG, DATA_TAG, MODEL_TAG = "twinhead.params", "twinhead.data", "twinhead.
 FILES = {
     "index": [paths.metrics("index"), paths.LABELS],
     "split": [paths.metrics("split"), paths.SPLITS],
-    "train": [paths.metrics("train"), paths.HISTORY, paths.PLOTS / "train"],
+    "train": [paths.metrics("train"), paths.HISTORY, paths.PLOTS / "train", paths.MODEL],
     "evaluate": [paths.metrics("evaluate"), paths.PREDICTIONS, paths.PLOTS / "evaluate"],
     "embed": [paths.metrics("embed"), paths.EMBEDDING, paths.PLOTS / "embed"],
     "explain": [paths.metrics("explain"), paths.EXPLANATIONS, paths.GRADCAM],
@@ -133,13 +132,19 @@ def running(stage: str, settings: params.Params) -> Iterator[Live]:
         raise
 
 
-def record(stage: str, settings: params.Params, live: Live | None = None) -> None:
+def record(
+    stage: str,
+    settings: params.Params,
+    live: Live | None = None,
+    last: Callable[[str, params.Params], None] = lambda run_id, settings: None,
+) -> None:
     """Send what a stage, and each before it, has left to the experiment's run.
 
-    `live` is the run that the stage has open. Nothing is sent twice. A store that can't be used
-    stops no stage: the files stay, and calling this later, without `live`, sends them; that raises
-    InputError if the store still can't be used. Reads the stages' files in the current directory,
-    the model and `metrics/index.json` at least.
+    `live` is the run that the stage has open; `last` is called with the run's id before it is called
+    finished. Nothing is sent twice. A store that can't be used stops no stage: the files stay, and
+    calling this later, without `live`, sends them; that raises InputError if the store still can't
+    be used. Reads the stages' files in the current directory, the model and `metrics/index.json` at
+    least.
     """
     by_hand = live is None
     live = live or Live(stage, _journal(settings))
@@ -158,6 +163,7 @@ def record(stage: str, settings: params.Params, live: Live | None = None) -> Non
         MlflowClient().set_tag(live.run_id, MODEL_TAG, digests[MODEL_TAG])
         for name in _up_to(stage):
             _send(live.run_id, name, live.journal)
+        last(live.run_id, settings)
         MlflowClient().set_terminated(live.run_id)
         if FAILURE_TAG in MlflowClient().get_run(live.run_id).data.tags:
             MlflowClient().delete_tag(live.run_id, FAILURE_TAG)
@@ -165,16 +171,25 @@ def record(stage: str, settings: params.Params, live: Live | None = None) -> Non
 
 def comparison(settings: params.Params) -> str:
     """The page of MLflow's UI that compares the runs, as what follows the UI's address."""
-    return view.link(_connect(settings))
+    try:
+        return view.link(_connect(settings))
+    except Exception as error:
+        raise InputError(_trouble(error)) from None
 
 
 def runs(settings: params.Params) -> pd.DataFrame:
-    """All finished runs, newest first, as `mlflow.search_runs` gives them, with training `seconds`."""
+    """All finished runs, newest first, as `mlflow.search_runs` gives them, with training `seconds`.
+
+    These are the epochs' median times their number: what else a machine does now and then counts less.
+    """
     table = mlflow.search_runs([_connect(settings)], "attributes.status = 'FINISHED'")
     history = MlflowClient().get_metric_history
     table["seconds"] = [
-        sum({metric.step: metric.value for metric in history(run_id, "seconds_per_epoch")}.values())
-        for run_id in table["run_id"]
+        median(taken.values()) * len(taken) if taken else math.nan
+        for taken in (
+            {metric.step: metric.value for metric in history(run_id, "seconds_per_epoch")}
+            for run_id in table["run_id"]
+        )
     ]
     return table
 
@@ -190,7 +205,6 @@ def _send(run_id: str, stage: str, journal: Journal) -> None:
         client.log_batch(run_id, _metrics(stage, measured))
     if stage == "train":
         _send_curves(run_id, journal.read())
-        _send_model(run_id)
     for path in files:
         if path.is_dir():
             folder = "plots" if path.parent == paths.PLOTS else path.name
@@ -220,26 +234,6 @@ def _send_curves(run_id: str, page: dict) -> None:
         client.log_batch(run_id, tags=tags)
     for start in range(0, len(metrics), 1000):  # the most that a server takes at once
         client.log_batch(run_id, metrics[start : start + 1000])
-
-
-def _send_model(run_id: str) -> None:
-    # TensorFlow is needed for the model alone, and after `train` the model has mostly been sent.
-    import keras
-
-    from twinhead import network, pixels
-
-    model = network.load(paths.MODEL)
-    example = np.array(pixels.load(paths.PIXELS)[:1])
-    answers = {name: np.asarray(values) for name, values in model(example).items()}
-    keras.utils.disable_interactive_logging()  # MLflow tries the example out
-    with mlflow.start_run(run_id=run_id):
-        mlflow.tensorflow.log_model(
-            model,
-            name="model",
-            signature=mlflow.models.infer_signature(example, answers),
-            input_example=example,
-            pip_requirements=[f"{name}=={version(name)}" for name in ("tensorflow", "keras")],
-        )
 
 
 def _open(live: Live, settings: params.Params) -> None:
@@ -311,8 +305,7 @@ def _connect(settings: params.Params) -> str:
     mlflow.set_tracking_uri(store(root))
     name = settings.tracking.experiment
     # Several workers that make the SQLite store at once would break it.
-    with (root / ".mlflow.lock").open("w") as lock, _briefly():
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone(), _briefly():
         found = MlflowClient().get_experiment_by_name(name)
         if found:
             if found.tags.get(view.TAG) != view.state():
@@ -323,6 +316,14 @@ def _connect(settings: params.Params) -> str:
         local = None if served else (root / ARTIFACTS).as_uri()
         made = MlflowClient().create_experiment(name, artifact_location=local, tags=_ABOUT)
         return mlflow.set_experiment(experiment_id=made).experiment_id
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Keep the repository's other processes waiting where this one is in here."""
+    with (repository() / ".mlflow.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager
@@ -348,20 +349,20 @@ def _spared(live: Live, remedy: str | None = None) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:  # a store fails in the ways of its database, driver and network
-        trouble = f"MLflow at {store()} can't be used ({_reason(error)})"
         if remedy is not None:
-            raise InputError(trouble + remedy) from None
+            raise InputError(_trouble(error) + remedy) from None
         if not live.said:
-            print(f"{live.stage}: {trouble}; `make track` sends the results later", flush=True)
+            print(f"{live.stage}: {_trouble(error)}; `make track` sends the results later", flush=True)
         live.run_id, live.said = "", True
 
 
-def _reason(error: Exception) -> str:
-    """A store's error, without the layers of libraries that it came through."""
-    cause = re.search(r"\[Errno -?\d+\] ([^'\")]+)|([Rr]ead timed out|timed out)", str(error))
+def _trouble(error: Exception) -> str:
+    """Say that the store failed, without the layers of libraries that its error came through."""
+    cause = re.search(r"\[Errno -?\d+\] ([^'\")]+)|[Tt]imed out", str(error))
+    reason = f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"
     if cause:
-        return (cause[1] or "it doesn't answer").strip()
-    return f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"
+        reason = (cause[1] or "it doesn't answer").strip()
+    return f"MLflow at {store()} can't be used ({reason})"
 
 
 def _runs(found: str, digests: dict[str, str]) -> list[str]:

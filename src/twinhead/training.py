@@ -105,7 +105,7 @@ def train(
     where the loss stops being a number.
     """
     check(frame, split, model_settings)
-    targets = _targets(frame, model_settings)
+    targets = targets_of(frame, model_settings)
     rows = {name: np.flatnonzero(split == name) for name in (splits.TRAIN, splits.VAL)}
     tf.config.experimental.enable_op_determinism()
     categories = frame["category"].nunique()
@@ -116,7 +116,7 @@ def train(
         _adapt(model, inputs, rows[splits.TRAIN], frame)
     fitted_part = network.part_for(model, inputs)
     steps = len(Batches(inputs, rows[splits.TRAIN], targets, settings.batch_size, settings))
-    _compile(fitted_part, settings, model_settings.tasks, steps)
+    compile_for(fitted_part, settings, model_settings.tasks, steps)
     fingerprint = _fingerprint(frame, split, (inputs.shape, image_size), model_settings, settings)
     progress = _resume(fitted_part, state, fingerprint)
     validation = Batches(inputs, rows[splits.VAL], targets)
@@ -166,7 +166,8 @@ def check(frame: pd.DataFrame, split: pd.Series, settings: params.Model) -> None
         )
 
 
-def _targets(frame: pd.DataFrame, settings: params.Model) -> dict[str, np.ndarray]:
+def targets_of(frame: pd.DataFrame, settings: params.Model) -> dict[str, np.ndarray]:
+    """What each head is to say of each catalog row, by task: category int32, defect float32, (rows,)."""
     targets = {
         "category": frame["category"].astype("category").cat.codes.to_numpy(np.int32),
         "defect": frame["defective"].to_numpy(np.float32),
@@ -174,7 +175,8 @@ def _targets(frame: pd.DataFrame, settings: params.Model) -> dict[str, np.ndarra
     return {task: targets[task] for task in settings.tasks}
 
 
-def _compile(model: keras.Model, settings: params.Train, tasks: list[str], steps: int) -> None:
+def compile_for(model: keras.Model, settings: params.Train, tasks: list[str], steps: int) -> None:
+    """Give the network its losses, metrics and optimizer; an epoch has so many steps."""
     losses = {"category": "sparse_categorical_crossentropy", "defect": "binary_crossentropy"}
     rate = settings.learning_rate
     if settings.schedule == "cosine":

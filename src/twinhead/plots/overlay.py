@@ -6,9 +6,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from twinhead.plots import style
-
-HEAT = "inferno"
+from twinhead.plots import heatmap, style
 
 
 def draw(
@@ -38,11 +36,12 @@ def draw(
     grey = image.mean(axis=2)
     heated.imshow(grey, cmap="gray", vmin=0, vmax=255)
     shown = np.clip(heat / scale, 0, 1)
-    drawn = heated.imshow(shown, cmap=HEAT, vmin=0, vmax=1, alpha=0.25 + 0.5 * shown)
+    opacity = heatmap.opacity(shown)
+    drawn = heated.imshow(shown, cmap=heatmap.COLOURS, vmin=0, vmax=1, alpha=opacity)
     if mask is not None:
         heated.contour(mask, [0.5], colors=["#00e5ff"], linewidths=0.8)
     heated.set_title("heat map (one scale for all images)", weight="normal", size=9)
-    colour_bar = matplotlib.cm.ScalarMappable(drawn.norm, HEAT)
+    colour_bar = matplotlib.cm.ScalarMappable(drawn.norm, heatmap.COLOURS)
     figure.colorbar(colour_bar, ax=heated, shrink=0.8, ticks=[0, 0.5, 1])
     figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11)
     figure.supxlabel(subtitle, x=0.01, ha="left", size=9)

@@ -1,0 +1,134 @@
+"""Does training run at the processor's pace, and how far is it from decoding in every epoch?
+
+Three ways to train the paper's network for an epoch on the same rendered images of 1024 × 1024:
+from one batch that is in memory already (the processor's pace), from the stored pixels as `train`
+does, augmentation included, and from the PNG files, decoded and resized anew by tf.data in every
+epoch, as tutorials do. The first two take turns in one process; the last runs in one of its own,
+since `train` asks TensorFlow for repeatable operations, which slow tf.data down.
+
+    python benchmarks/training.py [--images 384] [--precision mixed_bfloat16]
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from twinhead import catalog, params, pixels, sample, stage
+
+SIZE, TURNS = 224, 5
+
+
+def main(images: int, precision: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "photos"
+        sample.render(root, images, 1024)
+        here = [sys.executable, __file__, "--images", str(images), "--precision", precision]
+        memory, stored = _one("stored", root, here)
+        (naive,) = _one("files", root, here)
+    print(f"{images} images, {precision}, images/s (median of {TURNS} epochs each)")
+    for name, pace in (("one batch in memory", memory), ("stored pixels", stored), ("files", naive)):
+        print(f"  {name:22} {pace:7.1f}")
+    print(f"stored pixels / one batch in memory: {stored / memory:.2f}")
+    print(f"stored pixels / files decoded in every epoch: {stored / naive:.1f}")
+
+
+def _one(way: str, root: Path, command: list[str]) -> list[float]:
+    done = subprocess.run(
+        [*command, "--way", way, "--root", str(root)], check=True, stdout=subprocess.PIPE, text=True
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def from_stored(root: Path, settings: params.Params) -> list[float]:
+    """The pace of one batch in memory and of the stored pixels, epochs of the two in turn."""
+    import tensorflow as tf
+
+    from twinhead.batches import Batches
+
+    tf.config.experimental.enable_op_determinism()
+    model, frame, targets = _prepare(root, settings)
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / name for name in ("pixels.npy", "masks.npy", "decoded.csv")]
+        pixels.build(frame, root, SIZE, *files)
+        stored, rows = pixels.load(files[0]), np.arange(len(frame))
+        steps, size = len(rows) // settings.train.batch_size, settings.train.batch_size
+        rows = rows[: steps * size]
+        batch = tf.constant(stored[:size], tf.float32), {n: v[:size] for n, v in targets.items()}
+        memory = tf.data.Dataset.from_tensors(batch).repeat(steps)
+
+        def from_store() -> None:
+            batches = Batches(stored, rows, targets, size, settings.train, epoch=1)
+            model.fit(batches, shuffle=False, verbose=0)
+
+        ways = [lambda: model.fit(memory, shuffle=False, verbose=0), from_store]
+        return _paces(ways, len(rows))
+
+
+def from_files(root: Path, settings: params.Params) -> list[float]:
+    """The pace of tf.data's own decoding, resizing and augmentation."""
+    import tensorflow as tf
+
+    model, frame, targets = _prepare(root, settings)
+    change = settings.train.augmentation
+
+    def read(path: tf.Tensor, target: dict) -> tuple:
+        image = tf.io.decode_png(tf.io.read_file(path), 3)
+        image = tf.image.resize(image, (SIZE, SIZE))
+        image = tf.image.random_flip_left_right(image)
+        image = tf.image.random_brightness(image, 255 * change.brightness)
+        image = tf.image.random_contrast(image, *change.contrast)
+        return tf.clip_by_value(image, 0, 255), target
+
+    paths = [str(root / path) for path in frame["path"]]
+    data = tf.data.Dataset.from_tensor_slices((paths, targets)).shuffle(len(paths))
+    data = data.map(read, tf.data.AUTOTUNE).batch(settings.train.batch_size, drop_remainder=True)
+    data = data.prefetch(tf.data.AUTOTUNE)
+    count = len(paths) // settings.train.batch_size * settings.train.batch_size
+    return _paces([lambda: model.fit(data, verbose=0)], count)
+
+
+def _prepare(root: Path, settings: params.Params) -> tuple:
+    from twinhead import network, training
+
+    frame = catalog.scan(root)
+    model = network.build(settings.model, SIZE, 15, 0, settings.train.precision)
+    training.compile_for(model, settings.train, settings.model.tasks, steps=100)
+    return model, frame, training.targets_of(frame, settings.model)
+
+
+def _paces(ways: list[Callable[[], object]], images: int) -> list[float]:
+    seconds: list[list[float]] = [[] for _ in ways]
+    for turn in range(TURNS + 1):  # the first one compiles
+        for taken, way in zip(seconds, ways, strict=True):
+            started = time.perf_counter()
+            way()
+            if turn:
+                taken.append(time.perf_counter() - started)
+    return [images / statistics.median(taken) for taken in seconds]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--images", type=int, default=384)
+    parser.add_argument("--precision", choices=["float32", "mixed_bfloat16"], default="float32")
+    parser.add_argument("--way", choices=["stored", "files"], help=argparse.SUPPRESS)
+    parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if not chosen.way:
+        sys.exit(main(chosen.images, chosen.precision))
+    shipped = params.load()
+    paper = shipped.model.model_copy(update={"backbone": "cnn"})
+    train = shipped.train.model_copy(update={"precision": chosen.precision})
+    with stage.loading():
+        import tensorflow  # noqa: F401  (its greetings)
+    ways = {"stored": from_stored, "files": from_files}
+    shipped = shipped.model_copy(update={"model": paper, "train": train})
+    print(json.dumps(ways[chosen.way](chosen.root, shipped)))

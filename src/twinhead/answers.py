@@ -1,0 +1,75 @@
+"""Answers about photographs on paper: a table to read, CSV, or JSON."""
+
+import json
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from twinhead.errors import InputError
+
+STDOUT = Path("-")
+
+
+class Table:
+    """The answers of a network with these heads, a line for each as it comes."""
+
+    def __init__(self, files: list[str], tasks: list[str], categories: list[str]) -> None:
+        self.tasks = tasks
+        self.path = max(map(len, ["photograph", *files]))
+        self.category = max(map(len, ["category", *categories]))
+
+    def heading(self) -> str:
+        cells = [f"{'photograph':{self.path}}"]
+        if "category" in self.tasks:
+            cells.append(f"{'category':{self.category}}  {'':6}")
+        if "defect" in self.tasks:
+            cells.append("defect")
+        return "  ".join(cells).rstrip()
+
+    def line(self, answer: dict) -> str:
+        cells = [f"{answer['path']:{self.path}}"]
+        if "category" in self.tasks:
+            cells.append(f"{answer['category']:{self.category}}")
+            cells.append(f"{answer['category_probability']:6.1%}")
+        if "defect" in self.tasks:
+            cells.append(f"{answer['defect_probability']:6.1%}")
+            cells.append("DEFECTIVE" if answer["defective"] else "good")
+        return "  ".join(cells)
+
+
+def columns(tasks: list[str]) -> list[str]:
+    """What an answer of a network with these heads holds, in this order."""
+    category, defect = ["category", "category_probability"], ["defect_probability", "defective"]
+    return [*(category if "category" in tasks else []), *(defect if "defect" in tasks else [])]
+
+
+def printable(said: Path | InputError) -> str:
+    """A path, or what is wrong with one, as text; bytes that aren't UTF-8 are spelt out."""
+    return str(said).encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+def check(file: Path) -> None:
+    """Raise InputError if the file can't be written; say so before the work, not after it."""
+    if file != STDOUT and (file.is_dir() or not file.absolute().parent.is_dir()):
+        found = "is a folder" if file.is_dir() else "lies in a folder that doesn't exist"
+        raise InputError(f"{file} {found}; expected a file to write")
+
+
+def write_csv(answers: list[dict], tasks: list[str], file: Path) -> None:
+    table = pd.DataFrame(answers, columns=["path", *columns(tasks)])
+    _write(table.to_csv(index=False, lineterminator="\n"), file)
+
+
+def write_json(answers: list[dict], file: Path) -> None:
+    _write(json.dumps(answers, indent=2, ensure_ascii=False) + "\n", file)
+
+
+def _write(text: str, file: Path) -> None:
+    if file == STDOUT:
+        sys.stdout.write(text)
+        return
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{file}: can't be written ({error.strerror})") from None

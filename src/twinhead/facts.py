@@ -1,0 +1,64 @@
+"""What an answer needs beside the network: the categories' names, the threshold, the heat map."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from twinhead import params, paths
+from twinhead.errors import InputError
+
+FILE = "facts.json"
+"""What an MLflow model calls its copy."""
+FULL_COLOUR = 0.5
+"""The colour scale ends at this quantile of the defective images' peaks, for all images alike."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    categories: list[str]
+    threshold: float | None
+    """The defect probability that makes a product defective; None without that head."""
+    head: str
+    method: str
+    """What the heat map explains, and how: `explain` in params.yaml."""
+    scale: float | None
+    """The heat at which the colours end; None where the heat maps haven't been made yet."""
+
+
+def collect(root: Path = Path()) -> Facts:
+    """Gather the facts from the files that the pipeline has left below `root`.
+
+    Raises InputError naming a file that is missing.
+    """
+    settings = params.load(root / paths.PARAMS).explain
+    explained = root / paths.EXPLANATIONS
+    return Facts(
+        categories=_json(root / paths.LABELS)["categories"],
+        threshold=_json(root / paths.metrics("evaluate")).get("threshold"),
+        head=settings.head,
+        method=settings.method,
+        scale=full_colour(pd.read_csv(explained)) if explained.exists() else None,
+    )
+
+
+def full_colour(table: pd.DataFrame) -> float:
+    """The heat at which the colours end; table: `reports/explanations.csv`."""
+    peaks = table["peak"][table["defective"] == 1]
+    return float((peaks if len(peaks) else table["peak"]).quantile(FULL_COLOUR)) or 1.0
+
+
+def write(facts: Facts, path: Path) -> None:
+    path.write_text(json.dumps(asdict(facts), indent=2, ensure_ascii=False), encoding="utf-8")
+
+
+def read(path: Path) -> Facts:
+    return Facts(**_json(Path(path)))
+
+
+def _json(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing; run `dvc repro` or `dvc checkout` first") from None

@@ -1,0 +1,31 @@
+"""A heat map laid over its photograph."""
+
+from io import BytesIO
+
+import matplotlib
+import numpy as np
+from PIL import Image
+
+COLOURS = "inferno"
+
+
+def opacity(shown: np.ndarray) -> np.ndarray:
+    """How much of the colour covers the grey photograph; shown: the heat, 0 to 1."""
+    return 0.25 + 0.5 * shown
+
+
+def png(photograph: np.ndarray, heat: np.ndarray, scale: float) -> bytes:
+    """Return a PNG file of the photograph's size with the heat map over it.
+
+    photograph: (height, width, 3), uint8. heat: (size, size), from 0 up, of the whole photograph;
+    `scale` and above get the brightest colour.
+    """
+    height, width = photograph.shape[:2]
+    enlarged = Image.fromarray(heat.astype(np.float32)).resize((width, height), Image.BILINEAR)
+    shown = np.clip(np.asarray(enlarged) / scale, 0, 1)
+    colour = matplotlib.colormaps[COLOURS](shown)[..., :3] * 255
+    grey, cover = photograph.mean(axis=2, keepdims=True), opacity(shown)[..., None]
+    blended = Image.fromarray((grey * (1 - cover) + colour * cover).round().astype(np.uint8))
+    file = BytesIO()
+    blended.save(file, "PNG")
+    return file.getvalue()

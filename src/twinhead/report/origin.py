@@ -1,0 +1,90 @@
+"""The data and the params that the results come from, and how to make them again."""
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from twinhead import params, paths, splits
+from twinhead.report.markup import Html, code, folded, join, paragraph, table, text
+from twinhead.report.results import Results
+
+
+def section(results: Results) -> Html:
+    index, counts = results.metrics["index"], results.metrics["split"]
+    settings = dict(_flat(_relevant(results.settings)))
+    facts = [
+        ["folder", code(results.settings.data.root)],
+        ["images", f"{index['images']:,}"],
+        ["of them defective", f"{index['defective']:,}"],
+        ["of those with a mask", f"{index['masks']:,}"],
+        ["categories", f"{len(index['by_category']):,}"],
+        ["exact duplicates", f"{index['duplicates']:,}, each kept on one side of the split"],
+        ["SHA-256 of images and labels", code(index["digest"])],
+    ]
+    rows = [
+        [name, *(f"{counts[name][kind]:,}" for kind in ("images", "good", "defective"))]
+        for name in splits.SPLITS
+    ]
+    if counts[splits.UNUSED]:
+        rows.append(["unused: copies of test images", f"{counts[splits.UNUSED]:,}", "", ""])
+    return join([
+        table(["data", ""], facts, "facts"),
+        table(["split", "images", "good", "defective"], rows),
+        Html("<h3>How to make it again</h3>"),
+        paragraph(
+            "With these params in ", code(paths.PARAMS.as_posix()), " and the same data, the first",
+            " command makes the environment and the results; the second makes the results in an"
+            " environment that is there; the third sets every param by itself.",
+        ),
+        _commands(results.settings),
+        folded(f"All {len(settings)} params", table(["param", "value"], [
+            [name, _value(value)] for name, value in settings.items()
+        ], "facts")),
+    ])  # fmt: skip
+
+
+def overrides(settings: params.Params) -> Iterator[str]:
+    """All params as `dvc exp run -S` takes them."""
+    for name, value in _flat(_relevant(settings)):
+        yield f"{name}={_override(value)}"
+
+
+def _flat(tree: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Nested keys joined by dots, with their values."""
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _relevant(settings: params.Params) -> dict:
+    """The embedded data set's params make nothing of another one."""
+    sections = settings.model_dump()
+    if Path(settings.data.root) != paths.SAMPLE:
+        del sections["sample"]
+    return sections
+
+
+def _commands(settings: params.Params) -> Html:
+    changes = (f"-S {shlex.quote(change)}" for change in overrides(settings))
+    lines = ["make run", "dvc repro", " \\\n    ".join(["dvc exp run", *changes])]
+    return Html("".join(f"<pre>{text(line)}</pre>" for line in lines))
+
+
+def _value(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _override(value: object) -> str:
+    """A value as `dvc exp run -S` reads it: text that isn't a plain word stands in quotes."""
+    if isinstance(value, list):
+        return f"[{','.join(_override(inner) for inner in value)}]"
+    if not isinstance(value, str):
+        return json.dumps(value)
+    if re.fullmatch(r"[\w./-]+", value, re.ASCII):
+        return value
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

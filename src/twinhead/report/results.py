@@ -1,0 +1,62 @@
+"""What the report is made of: the stages' metrics, tables and images."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from twinhead import params, paths, pixels, splits
+
+STAGES = ("index", "split", "train", "evaluate", "embed", "explain")
+_TEXT = ("path", "split", "category", "defect_type", "category_predicted", "outcome")
+_MASKED = ("pointing_hit", "energy_in_mask", "mask_area")
+"""Columns that are empty for an image without a mask."""
+
+
+@dataclass(frozen=True)
+class Results:
+    settings: params.Params
+    metrics: dict[str, dict]
+    """By stage, as its metrics file has it."""
+    predictions: pd.DataFrame
+    """As `reports/predictions.csv`: every image; its index is the image's number."""
+    embedding: pd.DataFrame
+    """As `reports/embedding.csv`, by the image's number too; a large data set's is a sample."""
+    explanations: pd.DataFrame
+    pixels: np.ndarray
+    """(images, size, size, 3), uint8."""
+    comparison: str = ""
+    """What `make comparison` has written, of whichever images."""
+
+    @property
+    def test(self) -> pd.DataFrame:
+        return self.predictions[self.predictions["split"] == splits.TEST]
+
+    @property
+    def judged(self) -> dict:
+        return self.metrics["evaluate"]
+
+
+def read(settings: params.Params) -> Results:
+    """Read what the stages have left in the current directory."""
+    metrics = {
+        name: json.loads(paths.metrics(name).read_text(encoding="utf-8")) for name in STAGES
+    }
+    predictions, embedding, explanations = map(
+        _table, (paths.PREDICTIONS, paths.EMBEDDING, paths.EXPLANATIONS)
+    )
+    numbers = pd.Series(predictions.index, predictions["path"])
+    embedding.index = numbers[embedding["path"]].to_numpy()
+    compared = paths.COMPARISON.read_text(encoding="utf-8")
+    return Results(
+        settings, metrics, predictions, embedding, explanations, pixels.load(paths.PIXELS), compared
+    )
+
+
+def _table(path: Path) -> pd.DataFrame:
+    """A category called 001 or NA stays a name."""
+    empty = dict.fromkeys(_MASKED, [""])
+    kinds = dict.fromkeys(_TEXT, str)
+    return pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=empty)

@@ -1,0 +1,217 @@
+"""Photographs in, answers out: the pipeline's, whatever the file and whichever the heads."""
+
+import base64
+import io
+import json
+import shutil
+import struct
+import sys
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import SIZE, Workspace, photograph, save
+from mlflow.exceptions import MlflowException
+from PIL import Image
+
+from twinhead import facts, images, inspection, network, params, paths, registry
+from twinhead.errors import InputError
+from twinhead.facts import Facts
+from twinhead.inspection import Inspector
+
+CATEGORIES = ["bolt", "größe 2", "plain"]
+KNOWN = Facts(CATEGORIES, threshold=0.5, head="defect", method="best", scale=1.0)
+
+
+@pytest.fixture(scope="module")
+def inspector(finished: Workspace) -> Inspector:
+    return inspection.load(finished.root / paths.MODEL)
+
+
+def network_of(tasks: list[str]):
+    """The paper's network with these heads, untrained."""
+    settings = params.Model(backbone="cnn", weights="random", frozen=False, tasks=tasks)
+    return network.build(settings, SIZE, len(CATEGORIES), seed=0)
+
+
+def test_the_answers_are_the_pipeline_s(finished, folder, inspector):
+    table = pd.read_csv(finished.root / paths.PREDICTIONS)
+    pixels = [images.read(folder / path, inspector.size).pixels for path in table["path"]]
+    found = pd.DataFrame(inspector.answer(np.array(pixels)))
+    assert (found["category"] == table["category_predicted"]).all()
+    assert (found["defective"] == table["defect_predicted"]).all()
+    for column in ("category_probability", "defect_probability"):
+        assert np.abs(found[column] - table[column]).max() < 1e-4
+
+
+def test_an_answer_does_not_depend_on_how_many_are_asked_for(inspector):
+    pixels = np.random.default_rng(0).integers(0, 256, (70, SIZE, SIZE, 3), dtype=np.uint8)
+    together = [answer["defect_probability"] for answer in inspector.answer(pixels)]
+    alone = inspector.answer(pixels[69:])[0]["defect_probability"]
+    assert len(together) == 70 and together[69] == pytest.approx(alone, abs=1e-5)
+    assert inspector.answer(pixels[:0]) == [] and len(inspector.heat(pixels[:0])) == 0
+
+
+def test_facts_lie_beside_the_network_or_are_said_to_be_missing(finished, tmp_path):
+    shutil.copytree(finished.root / "models", tmp_path / "models")
+    with pytest.raises(InputError, match="params.yaml"):
+        inspection.load(tmp_path / "models/model.keras")
+    for name in ("params.yaml", paths.LABELS, paths.metrics("evaluate")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(finished.root / name, tmp_path / name)
+    alone = inspection.load(tmp_path / "models/model.keras")
+    with pytest.raises(InputError, match="explanations.csv is missing"):
+        alone.heat(np.zeros((1, SIZE, SIZE, 3), np.uint8))
+    (tmp_path / paths.metrics("evaluate")).unlink()
+    with pytest.raises(InputError, match="metrics/evaluate.json is missing; run `dvc repro`"):
+        inspection.load(tmp_path / "models/model.keras")
+
+
+def test_a_model_that_is_not_there_or_was_not_judged_is_one_line(finished, tmp_path):
+    with pytest.raises(InputError, match="nowhere.keras is missing; run `dvc repro`"):
+        inspection.load(tmp_path / "nowhere.keras")
+    with pytest.raises(InputError, match="the one that the pipeline has judged"):
+        inspection.load(finished.root / paths.CHECKPOINT)
+    with pytest.raises(InputError, match="not a folder of an MLflow model"):
+        inspection.load(tmp_path)
+    (tmp_path / paths.MODEL.name).write_bytes(b"nonsense")
+    with pytest.raises(InputError, match="model.keras: not a network"):
+        inspection.load(tmp_path / paths.MODEL.name)
+
+
+def test_facts_of_another_network_are_refused():
+    model = network_of(["category", "defect"])
+    with pytest.raises(InputError, match="3 categories, its labels 2"):
+        Inspector(model, replace(KNOWN, categories=["bolt", "plain"]))
+    with pytest.raises(InputError, match="no threshold"):
+        Inspector(model, replace(KNOWN, threshold=None))
+
+
+def test_facts_come_back_from_their_file(tmp_path):
+    facts.write(KNOWN, tmp_path / "facts.json")
+    assert facts.read(tmp_path / "facts.json") == KNOWN
+
+
+DATA = b"\x89PNG, say"
+TEXT = base64.b64encode(DATA).decode()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [DATA, bytearray(DATA), np.bytes_(DATA), TEXT, np.str_(TEXT), f"data:image/png;base64,{TEXT}",
+     base64.encodebytes(DATA).decode()],
+    ids=["bytes", "bytearray", "NumPy's bytes", "base64", "NumPy's text", "data URL", "with lines"],
+)  # fmt: skip
+def test_a_file_comes_as_bytes_or_as_base64(given):
+    assert inspection.file_bytes(given, "it") == DATA
+
+
+@pytest.mark.parametrize("given", ["%%%", "abc", "größe", "data:image/png,abc", None, 7, ["abcd"]])
+def test_what_is_neither_is_refused_by_name(given):
+    with pytest.raises(InputError, match="^photograph 2 of 3: (not base64|expected a file)"):
+        inspection.file_bytes(given, "photograph 2 of 3")
+
+
+@pytest.fixture
+def model_of(finished, tmp_path, monkeypatch):
+    """Makes the MLflow model of a workspace whose network has these heads, and loads it."""
+
+    def make(tasks: list[str]) -> mlflow.pyfunc.PyFuncModel:
+        for name in ("params.yaml", paths.LABELS, paths.EXPLANATIONS, paths.PIXELS):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            shutil.copy(finished.root / name, tmp_path / name)
+        measured = {"test": dict.fromkeys(tasks, {})}
+        measured |= {"threshold": 0.5} if "defect" in tasks else {}
+        for folder in ("models", "metrics"):
+            (tmp_path / folder).mkdir()
+        settings = (tmp_path / "params.yaml").read_text(encoding="utf-8")
+        told = settings.replace("head: defect", f"head: {tasks[-1]}")
+        (tmp_path / "params.yaml").write_text(
+            told.replace("- category\n  - defect", "\n  ".join(f"- {task}" for task in tasks)),
+            encoding="utf-8",
+        )
+        (tmp_path / paths.metrics("evaluate")).write_text(json.dumps(measured))
+        network.save(network_of(tasks), tmp_path / paths.MODEL)
+        monkeypatch.chdir(tmp_path)
+        registry.save(tmp_path / "served")
+        monkeypatch.setattr(sys, "path", list(sys.path))  # loading puts the model's code first
+        return mlflow.pyfunc.load_model(str(tmp_path / "served"))
+
+    return make
+
+
+def png(size: tuple[int, int] = (48, 24), mode: str = "RGB") -> bytes:
+    file = io.BytesIO()
+    Image.new(mode, size, 128).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("tasks", "columns"),
+    [
+        (["category"], {"category", "category_probability"}),
+        (["defect"], {"defect_probability", "defective"}),
+        (["category", "defect"],
+         {"category", "category_probability", "defect_probability", "defective"}),
+    ],
+    ids=["category", "defect", "both"],
+)  # fmt: skip
+def test_the_mlflow_model_takes_photographs_and_says_what_its_heads_know(model_of, tasks, columns):
+    model = model_of(tasks)
+    assert model.metadata.signature.inputs.input_names() == ["image"]
+    required = {column.name for column in model.metadata.signature.outputs if column.required}
+    assert required == columns
+    sent = [png(), base64.b64encode(png((7, 200), "L")).decode(), png(mode="RGBA")]
+    answers = model.predict(pd.DataFrame({"image": sent}))
+    assert len(answers) == 3 and all(set(answer) == columns for answer in answers)
+    (heated,) = model.predict(pd.DataFrame({"image": sent[:1]}), params={"heat_map": True})
+    assert set(heated) == columns | {"heat_map"}
+    drawn = Image.open(io.BytesIO(base64.b64decode(heated["heat_map"])))
+    assert drawn.format == "PNG" and drawn.size == (48, 24)
+    (example,) = model.predict(model.input_example)
+    assert set(example) == columns
+
+
+def bomb() -> bytes:
+    """A PNG file of a few bytes that claims to be 60,000 pixels a side."""
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    chunks = b""
+    for kind, data in ((b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")):
+        checked = zlib.crc32(kind + data)
+        chunks += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", checked)
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+def test_a_photograph_that_cannot_be_read_refuses_the_request_by_its_number(model_of):
+    model = model_of(["defect"])
+    for bad, said in [
+        (b"", "the file is empty"),
+        (b"no picture", "not a PNG, JPEG, BMP or TIFF file"),
+        (png()[:60], "can't be decoded"),
+        (bomb(), "pixels are not read"),
+        ("%%%", "not base64"),
+    ]:
+        with pytest.raises(MlflowException, match=f"photograph 2 of 2: .*{said}") as refused:
+            model.predict(pd.DataFrame({"image": pd.Series([png(), bad], dtype=object)}))
+        assert refused.value.get_http_status_code() == 400
+
+
+def test_the_mlflow_model_holds_nothing_that_is_pickled_and_no_built_files(model_of, tmp_path):
+    model_of(["defect"])
+    kept = {path.name for path in (tmp_path / "served").rglob("*") if path.is_file()}
+    assert {"served.py", "model.keras", "facts.json", "inspection.py"} <= kept
+    assert not [name for name in kept if name.endswith((".pkl", ".pickle", ".pth", ".pyc"))]
+
+
+def test_a_heat_map_lies_over_the_photograph_in_its_proportions(inspector, tmp_path):
+    image, disc = photograph(np.random.default_rng(1), (150, 60, 50), (64, 40), defective=True)
+    data = save(image, tmp_path / "a.png").read_bytes()
+    pixels = images.decode(data, "a", inspector.size).pixels[None]
+    heat = inspector.heat(pixels)
+    assert heat.shape == (1, SIZE, SIZE) and heat.min() >= 0
+    drawn = np.asarray(Image.open(io.BytesIO(inspector.draw(data, "a", heat[0]))))
+    assert drawn.shape == image.shape
