@@ -1,8 +1,8 @@
 """How far do results differ on another processor?
 
 Runs features, train and evaluate again on the finished workspace's pixels and splits, as processors
-without AVX-512 would (oneDNN told so) and without oneDNN's kernels at all, and compares with what the
-workspace has: the test metrics, each image's defect probability, and the decisions.
+without AVX-512 would (oneDNN told so) and without oneDNN's kernels at all, and compares with what
+the workspace has: the test metrics, each image's defect probability, and the decisions.
 
     python benchmarks/elsewhere.py
 """
@@ -39,8 +39,10 @@ def main() -> None:
         apart = np.abs(here["defect_probability"] - there["defect_probability"])
         test = here["split"] == splits.TEST
         other = (here["defect_predicted"] != there["defect_predicted"])[test].sum()
-        print(f"{name}: defect probabilities differ by {apart.max():.1e} at most, {apart.mean():.1e} on")
-        print(f"  average; {other} of {test.sum()} test images are decided differently")
+        print(
+            f"{name}: defect probabilities differ by {apart.max():.1e} at most, {apart.mean():.1e}"
+        )
+        print(f"  on average; {other} of {test.sum()} test images are decided differently")
         for metric in METRICS:
             values = [found["test"]["defect"][metric] for found in (ours, theirs)]
             print(f"  test {metric}: {values[0]:.4f} here, {values[1]:.4f} there")

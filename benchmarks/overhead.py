@@ -1,7 +1,7 @@
 """What does `dvc repro` with nothing to do cost beyond DVC itself?
 
-The finished workspace, against the same graph as bare DVC sees it: the same stages and outputs, with
-neither params nor modules to compare. The two take turns. Run it after `dvc repro`.
+The finished workspace, against the same graph as bare DVC sees it: the same stages and outputs,
+with neither params nor modules to compare. The two take turns. Run it after `dvc repro`.
 
     python benchmarks/overhead.py
 """
@@ -33,7 +33,9 @@ def main() -> None:
                 dvc("repro", place)
                 seconds[name].append(time.perf_counter() - started)
     ours, theirs = (statistics.median(seconds[name]) for name in ("here", "bare"))
-    print(f"dvc repro, nothing to do (median of {TURNS}): here {ours:.2f} s, bare DVC {theirs:.2f} s")
+    print(
+        f"dvc repro, nothing to do (median of {TURNS}): here {ours:.2f} s, bare DVC {theirs:.2f} s"
+    )
     print(f"here / bare DVC: {ours / theirs:.2f}")
 
 
@@ -48,8 +50,11 @@ def make_bare(root: Path) -> None:
     bare = {
         name: {
             "cmd": "true",
-            "deps": [given if dep == "${data.root}" else dep for dep in stage["deps"]
-                     if dep in files or dep == "${data.root}"],  # fmt: skip
+            "deps": [
+                given if dep == "${data.root}" else dep
+                for dep in stage["deps"]
+                if dep in files or dep == "${data.root}"
+            ],  # fmt: skip
             "outs": made[name],
         }
         for name, stage in stages.items()
@@ -69,7 +74,11 @@ def make_bare(root: Path) -> None:
 
 def dvc(command: str, place: Path, *options: str) -> str:
     done = subprocess.run(
-        ["dvc", command, *options], cwd=place, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ["dvc", command, *options],
+        cwd=place,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     if done.returncode:
         sys.exit(done.stdout)

@@ -11,23 +11,24 @@ def embed() -> None:
     with stage.loading():
         from twinhead import inference, network, tracking
 
-    frame, split = catalog.read(paths.CATALOG), splits.read(paths.SPLITS)
-    model, read = network.load(paths.MODEL), np.load(paths.HEAD_INPUTS)
-    chosen = embedding.choose(len(frame), settings.embed)
-    print(f"embed: t-SNE (Barnes-Hut) of {len(chosen)} of {len(frame)} images", flush=True)
-    frame, split = frame.loc[chosen], split[chosen]
-    values = inference.features(model, read[chosen], settings.embed.layer)
-    points = embedding.place(values, settings.embed)
-    table = frame[["path", "category", "defect_type", "defective"]].assign(
-        split=split, x=points[:, 0], y=points[:, 1]
-    )
-    metrics = {"images": len(chosen)} | embedding.measure(values, points, frame, split)
-    files.write_table(table, paths.EMBEDDING)
-    files.write_json(metrics, paths.metrics("embed"))
-    summary.write("embed", metrics)
-    with files.whole(paths.PLOTS / "embed") as folder:
-        figures.draw(table, folder)
-    tracking.record("embed", settings)
+    with tracking.running("embed", settings) as live:
+        frame, split = catalog.read(paths.CATALOG), splits.read(paths.SPLITS)
+        model, read = network.load(paths.MODEL), np.load(paths.HEAD_INPUTS)
+        chosen = embedding.choose(len(frame), settings.embed)
+        print(f"embed: t-SNE (Barnes-Hut) of {len(chosen)} of {len(frame)} images", flush=True)
+        frame, split = frame.loc[chosen], split[chosen]
+        values = inference.features(model, read[chosen], settings.embed.layer)
+        points = embedding.place(values, settings.embed)
+        table = frame[["path", "category", "defect_type", "defective"]].assign(
+            split=split, x=points[:, 0], y=points[:, 1]
+        )
+        metrics = {"images": len(chosen)} | embedding.measure(values, points, frame, split)
+        files.write_table(table, paths.EMBEDDING)
+        files.write_json(metrics, paths.metrics("embed"))
+        summary.write("embed", metrics)
+        with files.whole(paths.PLOTS / "embed") as folder:
+            figures.draw(table, folder)
+        tracking.record("embed", settings, live)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,11 @@ def report() -> None:
     with stage.loading():
         from twinhead import registry, tracking
 
-    page = pages.page(pages.read(settings))
-    with files.whole(paths.REPORT) as part:
-        part.write_text(page, encoding="utf-8")
-    tracking.record("report", settings, last=registry.keep)
+    with tracking.running("report", settings) as live:
+        page = pages.page(pages.read(settings))
+        with files.whole(paths.REPORT) as part:
+            part.write_text(page, encoding="utf-8")
+        tracking.record("report", settings, live, last=registry.keep)
 
 
 if __name__ == "__main__":

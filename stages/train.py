@@ -3,7 +3,15 @@
 import shutil
 
 from twinhead import (
-    catalog, features, files, params, paths, pixels, splits, stage, summary,
+    catalog,
+    features,
+    files,
+    params,
+    paths,
+    pixels,
+    splits,
+    stage,
+    summary,
 )  # fmt: skip
 from twinhead.plots import training as curves
 
@@ -19,7 +27,7 @@ def train() -> None:
     frame, split = catalog.read(paths.CATALOG), splits.read(paths.SPLITS)
     images = pixels.load(paths.PIXELS)
     training.check(frame, split, settings.model)
-    with tracking.training(settings) as live:
+    with tracking.running("train", settings) as live:
         result = training.train(
             network.inputs(settings.model, images, features.load(paths.FEATURES)),
             images.shape[1],
@@ -39,7 +47,7 @@ def train() -> None:
             curves.learning_curves(
                 result.history, result.progress.best_epoch, folder / "learning_curves.png"
             )
-    tracking.record("train", settings, live)
+        tracking.record("train", settings, live)
     # Last of all: a stage that is killed before its end starts again, and so needs no new training.
     shutil.rmtree(paths.TRAINING_STATE, ignore_errors=True)
 

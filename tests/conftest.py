@@ -142,9 +142,15 @@ class Workspace:
 
     def run(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a command as a user would, with the tests' own Python first in PATH."""
+        started = self.start(*command, **variables)
+        said, _ = started.communicate()
+        return subprocess.CompletedProcess(command, started.returncode, said)
+
+    def start(self, *command: str, **variables: str) -> subprocess.Popen[str]:
+        """Start it, without waiting for its end."""
         kept = {name: text for name, text in os.environ.items() if not FOREIGN.match(name)}
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        return subprocess.run(
+        return subprocess.Popen(
             command,
             cwd=self.root,
             env=kept | {"PATH": path, "PYTHONPATH": "src"} | variables,
@@ -196,7 +202,14 @@ def begun(root: Path, folder: Path) -> Workspace:
         shutil.copytree(
             REPOSITORY / name, workspace.root / name, ignore=shutil.ignore_patterns("__pycache__")
         )
-    settings = ["dvc.yaml", "params.yaml", "docs/comparison.md", ".gitignore", ".dvcignore", ".dvc/config"]
+    settings = [
+        "dvc.yaml",
+        "params.yaml",
+        "docs/comparison.md",
+        ".gitignore",
+        ".dvcignore",
+        ".dvc/config",
+    ]
     ignored = [".dvc", "data", "models", "reports", "reports/plots"]
     for name in settings + [f"{folder}/.gitignore" for folder in ignored]:
         (workspace.root / name).parent.mkdir(exist_ok=True)

@@ -38,11 +38,18 @@ def ran(output: str) -> list[str]:
     return re.findall(r"Running stage '(\w+)'", output)
 
 
-def assert_complete(workspace: Workspace, run: Run) -> None:
+def assert_complete(workspace: Workspace, run: Run, store: MlflowClient | None = None) -> None:
     """The run has what DESIGN.md promises, whichever stages DVC took from its cache."""
-    store, run_id = client(workspace), run.info.run_id
-    assert run.info.status == "FINISHED"
-    assert run.info.artifact_uri.startswith((workspace.root / "mlartifacts").as_uri())
+    run_id = run.info.run_id
+    if store is None:
+        store = client(workspace)
+        assert run.info.artifact_uri.startswith((workspace.root / "mlartifacts").as_uri())
+    assert run.info.status == "FINISHED" and "twinhead.failure" not in run.data.tags
+    plain = f"{run.data.params['model.backbone']}-{run.data.tags['twinhead.params'][:6]}"
+    assert run.info.run_name == run.data.tags.get("dvc.experiment", plain)
+    assert re.fullmatch("[0-9a-f]{40}", run.data.tags["dvc.baseline"])
+    for name in ("twinhead.params", "twinhead.data", "twinhead.model"):
+        assert re.fullmatch("[0-9a-f]{64}", run.data.tags[name])
     assert run.data.params["train.epochs"] == "2" and "sample.seed" not in run.data.params
     index = json.loads((workspace.root / "metrics/index.json").read_text(encoding="utf-8"))
     (data,) = run.inputs.dataset_inputs
@@ -54,7 +61,7 @@ def assert_complete(workspace: Workspace, run: Run) -> None:
                  "val/defect_auroc", "test/defect_auroc", "test/category_accuracy",
                  "embed/trustworthiness", "explain/pointing_hit"):  # fmt: skip
         assert name in run.data.metrics, name
-    folder = Path(run.info.artifact_uri.removeprefix("file://"))
+    folder = Path(store.download_artifacts(run_id, ""))
     for name in ("index/labels.json", "split/splits.csv", "train/history.csv",
                  "train/plots/learning_curves.png", "train/model.keras", "evaluate/predictions.csv",
                  "evaluate/plots/roc.png", "embed/plots/map_by_category.png", "embed/embedding.csv",

@@ -61,7 +61,8 @@ def started(workspace: Workspace) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "stages/train.py"],
         cwd=workspace.root,
-        env=os.environ | {"PYTHONPATH": "src", "PYTHONUNBUFFERED": "1", "DVC_ROOT": str(workspace.root)},
+        env=os.environ
+        | {"PYTHONPATH": "src", "PYTHONUNBUFFERED": "1", "DVC_ROOT": str(workspace.root)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

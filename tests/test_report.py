@@ -14,7 +14,15 @@ from conftest import REPOSITORY, SIZE, save
 from dvc.utils.hydra import apply_overrides
 
 from twinhead import (
-    baselines, catalog, embedding, evaluation, explanation, params, paths, report, splits,
+    baselines,
+    catalog,
+    embedding,
+    evaluation,
+    explanation,
+    params,
+    paths,
+    report,
+    splits,
 )  # fmt: skip
 from twinhead.report import mistakes, origin, points, threshold, thumbnails
 from twinhead.report.results import Results
@@ -148,7 +156,7 @@ def test_what_is_not_defined_is_said_to_be_so(render, predictions, kind):
     """Only good, or only defective, test images."""
     kept = (predictions["defective"] == kind) | (predictions["split"] != "test")
     found = render(predictions[kept].reset_index(drop=True))
-    text = re.sub("<script.*?</script>|<style.*?</style>|base64,[^\"]*", "", found, flags=re.S)
+    text = re.sub('<script.*?</script>|<style.*?</style>|base64,[^"]*', "", found, flags=re.S)
     assert "not defined" in text and "None" not in text and not re.search(r"\bnan\b|Infinity", text)
     assert Checked(found).open == []
 

@@ -61,7 +61,7 @@ from twinhead import params, tracking
 
 settings = params.load()
 seed = settings.explain.model_copy(update={"seed": int(sys.argv[1])})
-with tracking.training(settings.model_copy(update={"explain": seed})):
+with tracking.running("train", settings.model_copy(update={"explain": seed})):
     pass
 """
 
@@ -92,12 +92,14 @@ def test_several_processes_may_open_a_new_store_at_once(finished, tmp_path):
 
 
 STOPPED_AND_STARTED = """
+import os
 from twinhead import params, tracking
 
 settings = params.load()
-for stop in (KeyboardInterrupt, ValueError, None):
+for name, stop in {"first": KeyboardInterrupt, "second": ValueError, "third": None}.items():
+    os.environ |= {"DVC_EXP_NAME": name, "DVC_EXP_BASELINE_REV": name[0] * 40}
     try:
-        with tracking.training(settings) as live:
+        with tracking.running("train", settings) as live:
             live.epoch({"epoch": 1, "train_loss": 1.0, "val_loss": 2.0}, seconds=3.0)
             if stop:
                 raise stop
@@ -123,3 +125,8 @@ def test_a_training_that_was_stopped_and_started_again_has_one_run(finished, tmp
     (experiment,) = [e for e in store.search_experiments() if e.name != "Default"]
     (run,) = store.search_runs([experiment.experiment_id])
     assert run.info.status == "FINISHED" and "test/defect_auroc" in run.data.metrics
+    assert "twinhead.failure" not in run.data.tags
+    assert len(store.get_metric_history(run.info.run_id, "seconds_per_epoch")) == 1
+    # It is the last one's files that `dvc exp apply` of its name brings back.
+    assert run.info.run_name == run.data.tags["dvc.experiment"] == "third"
+    assert run.data.tags["dvc.baseline"] == "t" * 40

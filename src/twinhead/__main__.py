@@ -30,8 +30,10 @@ def ui(options: argparse.Namespace) -> int:
     with stage.loading():
         from twinhead import tracking
 
-    if not tracking.store().startswith("sqlite"):
-        print("ui: the store is a server of yours, with a UI of its own")
+    served = not tracking.store().startswith("sqlite")
+    address = tracking.store() if served else "http://127.0.0.1:5000"
+    print(f"ui: compare the runs at {address}/{tracking.comparison(params.load())}")
+    if served:
         return 0
     sys.stdout.flush()
     os.execvp("mlflow", ["mlflow", "ui", "--backend-store-uri", tracking.store()])

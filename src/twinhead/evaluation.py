@@ -21,9 +21,9 @@ DEFAULT_THRESHOLD = 0.5
 def choose_threshold(defective: np.ndarray, scores: np.ndarray) -> float | None:
     """Return the score from which on an image counts as defective, for the highest F1.
 
-    It lies half-way, in log-odds, between the last score that is called defective and the first that
-    isn't. None if there are no defective or no good images. defective: (n,), 0 or 1; scores: (n,),
-    probabilities.
+    It lies half-way, in log-odds, between the last score that is called defective and the first
+    that isn't. None if there are no defective or no good images. defective: (n,), 0 or 1; scores:
+    (n,), probabilities.
     """
     if len(set(defective)) < 2:
         return None
@@ -157,7 +157,7 @@ def judge(predictions: pd.DataFrame, resamples: int) -> dict:
 
 
 def judge_test(predictions: pd.DataFrame, threshold: float | None = None) -> dict:
-    """Return the test split's metrics alone, without intervals; val chooses a threshold not given."""
+    """Return the test metrics alone, without intervals; val chooses a threshold not given."""
     if "defect_probability" not in predictions:
         threshold = None
     elif threshold is None:

@@ -36,8 +36,8 @@ def whole(path: Path) -> Iterator[Path]:
 def new_array(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
     """Make a NumPy file of that dtype and shape, mapped for writing.
 
-    Its room on the disk is taken at once: a mapped file that finds the disk full while it is written
-    would end the process without a word. Raises OSError where there isn't enough.
+    Its room on the disk is taken at once: a mapped file that finds the disk full while it is
+    written would end the process without a word. Raises OSError where there isn't enough.
     """
     array = open_memmap(path, "w+", dtype, shape)
     with path.open("r+b") as file:

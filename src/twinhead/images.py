@@ -10,7 +10,14 @@ from PIL import Image, ImageOps
 
 from twinhead.errors import InputError
 
-FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
+FORMATS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".bmp": "BMP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
 # Pillow remarks on odd files that it reads all the same. Said here once: threads decode.
 warnings.filterwarnings("ignore", module="PIL")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -73,8 +80,8 @@ def read_mask(path: Path, size: int) -> np.ndarray:
 def decode_mask(data: bytes, path: Path, size: int) -> np.ndarray:
     """Return a mask as bool, (size, size): True where more than half of a pixel is defective.
 
-    In the file all that isn't black counts, but of a JPEG, which blurs edges, only what is nearer to
-    full scale. A defect too thin for the new size keeps every pixel that it touches.
+    In the file all that isn't black counts, but of a JPEG, which blurs edges, only what is nearer
+    to full scale. A defect too thin for the new size keeps every pixel that it touches.
     """
     picture = _decode(data, path)[0]
     if picture.mode in ("1", "L") or picture.mode.startswith("I"):

@@ -21,16 +21,18 @@ def predict(
     """Answer for every catalog row, in one pass, from its pixels or its stored features.
 
     Returns a table and what the heads read of each image, (images, values), float32, from which
-    `features` goes on. The table has path, split, category, defect_type and defective of the catalog
-    and, for the heads that the model has, `category_predicted` and its `category_probability`, and
-    `defect_probability`.
+    `features` goes on. The table has path, split, category, defect_type and defective of the
+    catalog and, for the heads that the model has, `category_predicted` and its
+    `category_probability`, and `defect_probability`.
     """
     part = network.part_for(model, inputs)
     asked = part.output | ({HEAD_INPUTS: network.pooled(model).output} if inputs.ndim == 4 else {})
     batches = Batches(inputs, np.arange(len(frame)), {})
     answers = keras.Model(part.inputs, asked).predict(batches, verbose=0)
     table = frame[["path"]].assign(split=split)
-    table[["category", "defect_type", "defective"]] = frame[["category", "defect_type", "defective"]]
+    table[["category", "defect_type", "defective"]] = frame[
+        ["category", "defect_type", "defective"]
+    ]
     if "category" in answers:
         names = np.array(categories)
         table["category_predicted"] = names[answers["category"].argmax(axis=1)]

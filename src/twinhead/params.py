@@ -3,6 +3,7 @@
 import difflib
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -129,6 +130,7 @@ class Explain(Section):
 
 class Tracking(Section):
     experiment: Annotated[str, Field(min_length=1)]
+    on_failure: Literal["continue", "stop"]
 
 
 class Params(Section):
@@ -148,6 +150,23 @@ class Params(Section):
         if self.explain.head not in self.model.tasks:
             raise ValueError(f"explain.head is {self.explain.head}, but model.tasks lacks it")
         return self
+
+
+def relevant(settings: Params) -> dict:
+    """All params by section; the embedded data set's only where it is the one that is used."""
+    sections = settings.model_dump()
+    if Path(settings.data.root) != paths.SAMPLE:
+        del sections["sample"]
+    return sections
+
+
+def flat(tree: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Nested keys joined by dots, with their values."""
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 class _Loader(yaml.SafeLoader):

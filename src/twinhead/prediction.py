@@ -92,9 +92,7 @@ def _answers(
                 tell(done, len(files))
 
 
-def _draw(
-    inspector: "Inspector", file: Path, heat: np.ndarray, place: Path
-) -> InputError | None:
+def _draw(inspector: "Inspector", file: Path, heat: np.ndarray, place: Path) -> InputError | None:
     """Write the photograph with its heat map; return what is wrong with it, if something is."""
     try:
         png = inspector.draw(images.contents(file), file, heat)

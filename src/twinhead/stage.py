@@ -1,6 +1,7 @@
-"""How a stage script runs: its function, a line of progress, and one clear line where input is bad."""
+"""How a stage script runs: its function, lines of progress, one clear line where input is bad."""
 
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -16,6 +17,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 def run(function: Callable[[], None]) -> None:
     """Run a stage; end the process with 1 and one line if its input is bad, 130 if interrupted."""
     name, started = function.__name__, time.monotonic()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # told to end, it says so to MLflow
     try:
         function()
     except InputError as error:

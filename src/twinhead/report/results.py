@@ -41,9 +41,7 @@ class Results:
 
 def read(settings: params.Params) -> Results:
     """Read what the stages have left in the current directory."""
-    metrics = {
-        name: json.loads(paths.metrics(name).read_text(encoding="utf-8")) for name in STAGES
-    }
+    metrics = {name: json.loads(paths.metrics(name).read_text(encoding="utf-8")) for name in STAGES}
     predictions, embedding, explanations = map(
         _table, (paths.PREDICTIONS, paths.EMBEDDING, paths.EXPLANATIONS)
     )

@@ -1,0 +1,53 @@
+"""A day's work in small: a grid of experiments through DVC's queue, and the two tables of it.
+
+The first table is DVC's, the second MLflow's; each row is one experiment and one run.
+
+    python benchmarks/grid.py [-S data.root=/absolute/path ...] [--jobs 2]
+"""
+
+import argparse
+import subprocess
+
+import pandas as pd
+
+from twinhead import experiment, params, tracking
+
+GRID = ["train.learning_rate=0.0005,0.001,0.002", "train.seed=0,1"]
+COLUMNS = {
+    "tags.mlflow.runName": "experiment",
+    "params.train.learning_rate": "learning_rate",
+    "params.train.seed": "seed",
+    "metrics.test/category_accuracy": "test category",
+    "metrics.test/defect_auroc_category_mean": "test AUROC, mean",
+    "metrics.test/defect_auroc": "test AUROC",
+    "metrics.train/defect_auroc": "train AUROC",
+    "seconds": "seconds",
+}
+
+
+def explore(changes: list[str], jobs: int) -> None:
+    flags = [flag for change in changes for flag in ("-S", change)]
+    dvc("exp", "run", "--queue", *flags, "report")
+    dvc("exp", "run", "--run-all", "--jobs", str(jobs))
+    dvc("exp", "show", "--no-pager", "--only-changed", "--keep", "test_", "--drop", ".*/|Created")
+    print(table(tracking.runs(params.load())).to_string(index=False))
+
+
+def table(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs of this commit's experiments, the best on test at the end of the list."""
+    _, baseline = experiment.current()
+    ours = runs[runs["tags.dvc.baseline"] == baseline]
+    chosen = ours.reindex(columns=list(COLUMNS)).rename(columns=COLUMNS)
+    return chosen.sort_values("test AUROC, mean").round(3)
+
+
+def dvc(*arguments: str) -> None:
+    subprocess.run(["dvc", *arguments], check=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-S", "--set-param", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--jobs", type=int, default=2)
+    chosen = parser.parse_args()
+    explore(GRID + chosen.set_param, chosen.jobs)

@@ -1,0 +1,104 @@
+"""A tracking server instead of the repository's own store: the same runs, whatever befalls it."""
+
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+from test_pipeline import assert_complete
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@dataclass
+class Server:
+    """An MLflow server whose store outlives it."""
+
+    folder: Path
+    port: int
+    process: subprocess.Popen | None = None
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
+        places = {
+            "--backend-store-uri": f"sqlite:///{self.folder / 'store.db'}",
+            "--artifacts-destination": (self.folder / "artifacts").as_uri(),
+            "--host": "127.0.0.1",
+            "--port": str(self.port),
+        }
+        with (self.folder / "server.log").open("a") as log:
+            self.process = subprocess.Popen(
+                command + [word for place in places.items() for word in place],
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        while self.process.poll() is None:
+            try:
+                urllib.request.urlopen(f"{self.address}/health", timeout=5)
+                return
+            except OSError:
+                time.sleep(0.1)
+        pytest.fail((self.folder / "server.log").read_text())
+
+    def kill(self) -> None:
+        """Without a farewell, its workers too."""
+        if self.process and self.process.poll() is None:
+            subprocess.run(["kill", "-KILL", "--", f"-{self.process.pid}"], check=True)
+            self.process.wait()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    made = Server(tmp_path, free_port())
+    made.start()
+    yield made
+    made.kill()
+
+
+def test_a_server_that_dies_in_mid_training_costs_nothing_and_gets_the_whole_run_later(
+    workspace, server
+):
+    variables = {"MLFLOW_TRACKING_URI": server.address}
+    training, said = workspace.start("python", "stages/train.py", **variables), []
+    for line in training.stdout:
+        said.append(line)
+        if "epoch 1 of" in line:
+            server.kill()
+    assert training.wait() == 0 and "train: done" in said[-1], said
+    assert len([line for line in said if "can't be used" in line]) == 1, said
+    server.start()
+    done = workspace.run("python", "-m", "twinhead", "track", **variables)
+    assert done.returncode == 0, done.stdout
+    store = MlflowClient(server.address)
+    (experiment,) = [e for e in store.search_experiments() if e.name != "Default"]
+    (run,) = store.search_runs([experiment.experiment_id])
+    assert run.info.artifact_uri.startswith("mlflow-artifacts:")
+    assert_complete(workspace, run, store)
+    seconds = store.get_metric_history(run.info.run_id, "seconds_per_epoch")
+    assert [point.step for point in seconds] == [1, 2]
+
+
+def test_a_training_that_must_be_tracked_does_not_begin_without_a_server(workspace):
+    workspace.set({"tracking": {"on_failure": "stop"}})
+    variables = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{free_port()}"}
+    for command in (["stages/train.py"], ["-m", "twinhead", "track"]):
+        done = workspace.run("python", *command, **variables)
+        assert done.returncode != 0 and "epoch" not in done.stdout, done.stdout
+        (line,) = [line for line in done.stdout.splitlines() if "error" in line]
+        assert f"MLflow at {variables['MLFLOW_TRACKING_URI']} can't be used" in line
