@@ -65,8 +65,8 @@ def report(runs: pd.DataFrame, backbones: list[str]) -> str:
     data = runs.iloc[0]["params.data.root"]
     head = (
         f"Data: `{data}`, test images; mean ± standard deviation over the seeds {SEEDS}. The"
-        " seconds are the epochs' median times their number; the frozen backbone's features, computed once"
-        " for all, come on top.\n"
+        " seconds are the epochs' median times their number; the frozen backbone's features,"
+        " computed once for all, come on top.\n"
     )
     return "\n".join([head, *lines, "", *claims, ""])
 

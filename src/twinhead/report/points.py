@@ -29,8 +29,8 @@ def section(results: Results) -> Html:
     return join([
         paragraph(
             f"{_shown(results)} is a point; images that the network takes for alike lie together."
-            " Test images have a ring. Point at one, or tap it, to see what it is; a category's name"
-            " enlarges it.",
+            " Test images have a ring. Point at one, or tap it, to see what it is; a category's"
+            " name enlarges it.",
             *said,
             f"Trustworthiness of the map: {number(known['trustworthiness'])} (1 is perfect).",
         ),
