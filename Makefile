@@ -20,14 +20,14 @@ test: $(READY) ## Run the tests
 ui: $(READY) ## Open the MLflow UI on the pipeline's own store (http://127.0.0.1:5000)
 	python -m twinhead ui
 
-experiments: $(READY) ## Tabulate the experiments: what each changes, and how good it is
+table: $(READY) ## Tabulate the experiments: what each changes, and how good it is
 	dvc exp show --only-changed --keep 'test_' --drop '.*/|Created'
 
 track: $(READY) ## Send this workspace's results to MLflow, where its run lacks them
 	@dvc status --quiet --with-deps report || (echo 'params, code or data changed since the last `dvc repro`: run it first'; exit 1)
 	python -m twinhead track
 
-grid: $(READY) ## A small grid of experiments through DVC's queue, and the tables of it
+experiments: $(READY) ## A small grid of experiments through DVC's queue, and the tables of it
 	python benchmarks/grid.py $(OVERRIDES)
 
 comparison: $(READY) ## One network with two heads against two with one, through DVC's queue
@@ -48,4 +48,4 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
-.PHONY: help run test ui experiments track grid comparison paper lock
+.PHONY: help run test ui table track experiments comparison paper lock

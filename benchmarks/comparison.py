@@ -64,8 +64,8 @@ def report(runs: pd.DataFrame, backbones: list[str]) -> str:
     claims = [_claim(runs, backbone) for backbone in backbones]
     data = runs.iloc[0]["params.data.root"]
     head = (
-        f"Data: `{data}`, test images; mean ± standard deviation over the seeds {SEEDS}. The seconds"
-        " are the epochs' median times their number; the frozen backbone's features, computed once"
+        f"Data: `{data}`, test images; mean ± standard deviation over the seeds {SEEDS}. The"
+        " seconds are the epochs' median times their number; the frozen backbone's features, computed once"
         " for all, come on top.\n"
     )
     return "\n".join([head, *lines, "", *claims, ""])
@@ -105,7 +105,9 @@ def _changes(backbone: str, tasks: str, seed: int) -> list[str]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("-S", "--set-param", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--backbone", action="append", choices=BACKBONES)
     chosen = parser.parse_args()

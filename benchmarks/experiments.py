@@ -17,18 +17,26 @@ def finish(cases: dict[str, list[str]]) -> pd.DataFrame:
     The runs are rows of `tracking.runs`.
     """
     digests = {name: tracking.params_digest(_settings(changes)) for name, changes in cases.items()}
-    known = set(tracking.runs(params.load()).get("tags.twinhead.params", []))
-    for name in (name for name in cases if digests[name] not in known):
+    known = _judged()
+    for name in (name for name in cases if digests[name] not in known.index):
         _dvc("exp", "remove", name, check=False, capture_output=True)
         flags = [flag for change in cases[name] for flag in ("-S", change)]
         _dvc("exp", "run", "--queue", "--name", name, *flags, "evaluate")
     # One at a time: the seconds of two trainings that share a processor say nothing.
     _dvc("exp", "run", "--run-all", "--jobs", "1")
-    found = tracking.runs(params.load()).drop_duplicates("tags.twinhead.params")
-    found = found.set_index("tags.twinhead.params")
+    found = _judged()
     if missing := [name for name in cases if digests[name] not in found.index]:
         sys.exit(f"no finished run for {missing}; `dvc queue status` and `dvc queue logs` say why")
     return found.loc[list(digests.values())].set_index(pd.Index(cases))
+
+
+def _judged() -> pd.DataFrame:
+    """The newest run of each set of params that has got as far as `evaluate`."""
+    runs = tracking.runs(params.load())
+    if "tags.twinhead.evaluate" not in runs:
+        return pd.DataFrame()
+    runs = runs[runs["tags.twinhead.evaluate"].notna()]
+    return runs.drop_duplicates("tags.twinhead.params").set_index("tags.twinhead.params")
 
 
 def spread(values: pd.Series, digits: int = 3) -> str:

@@ -48,7 +48,9 @@ def main(images: int) -> None:
         again = timed(lambda: index(root, kept, size))
         scratch = timed(lambda: index(root, Path(folder) / "scratch", size))
         names = ("pixels.npy", "masks.npy", "decoded.csv")
-        same = all((kept / n).read_bytes() == (Path(folder) / "scratch" / n).read_bytes() for n in names)
+        same = all(
+            (kept / n).read_bytes() == (Path(folder) / "scratch" / n).read_bytes() for n in names
+        )
     print(f"{images} images of 1024 × 1024 to {size} × {size}, {os.cpu_count()} cores")
     for name, taken in seconds.items():
         print(f"  {name:20} {images / statistics.median(taken):6.1f} images/s (median of {TURNS})")
@@ -83,6 +85,8 @@ def timed(work) -> float:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--images", type=int, default=300)
     main(parser.parse_args().images)

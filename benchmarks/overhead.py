@@ -1,7 +1,7 @@
 """What does `dvc repro` with nothing to do cost beyond DVC itself?
 
-The finished workspace, against the same graph as bare DVC sees it: the same stages and outputs, with
-neither params nor modules to compare. The two take turns. Run it after `dvc repro`.
+The finished workspace, against the same graph as bare DVC sees it: the same stages and outputs,
+with neither params nor modules to compare. The two take turns. Run it after `dvc repro`.
 
     python benchmarks/overhead.py
 """
@@ -33,7 +33,9 @@ def main() -> None:
                 dvc("repro", place)
                 seconds[name].append(time.perf_counter() - started)
     ours, theirs = (statistics.median(seconds[name]) for name in ("here", "bare"))
-    print(f"dvc repro, nothing to do (median of {TURNS}): here {ours:.2f} s, bare DVC {theirs:.2f} s")
+    print(
+        f"dvc repro, nothing to do (median of {TURNS}): here {ours:.2f} s, bare DVC {theirs:.2f} s"
+    )
     print(f"here / bare DVC: {ours / theirs:.2f}")
 
 
@@ -43,22 +45,28 @@ def make_bare(root: Path) -> None:
     data = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))["data"]["root"]
     made = {name: [next(iter(out)) if isinstance(out, dict) else out for out in stage["outs"]]
             for name, stage in stages.items()}  # fmt: skip
-    files = {path for outs in made.values() for path in outs} | {data}
+    given = "images" if Path(data).is_absolute() else data
+    files = {path for outs in made.values() for path in outs}
     bare = {
         name: {
             "cmd": "true",
-            "deps": [data if dep == "${data.root}" else dep for dep in stage["deps"]
-                     if dep in files or dep == "${data.root}"],  # fmt: skip
+            "deps": [
+                given if dep == "${data.root}" else dep
+                for dep in stage["deps"]
+                if dep in files or dep == "${data.root}"
+            ],  # fmt: skip
             "outs": made[name],
         }
         for name, stage in stages.items()
     }
-    for path in files:
+    for path, source in {path: path for path in files}.items() | {(given, data)}:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
-        if Path(path).is_dir():
-            shutil.copytree(path, root / path, copy_function=os.link)
+        if source != path:
+            (root / path).symlink_to(source)
+        elif Path(source).is_dir():
+            shutil.copytree(source, root / path, copy_function=os.link)
         else:
-            os.link(path, root / path)
+            os.link(source, root / path)
     (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": bare}), encoding="utf-8")
     dvc("init", root, "--no-scm", "--subdir")
     dvc("commit", root, "--force")
@@ -66,7 +74,11 @@ def make_bare(root: Path) -> None:
 
 def dvc(command: str, place: Path, *options: str) -> str:
     done = subprocess.run(
-        ["dvc", command, *options], cwd=place, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ["dvc", command, *options],
+        cwd=place,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     if done.returncode:
         sys.exit(done.stdout)

@@ -1,18 +1,21 @@
 """Does bfloat16 train faster than float32, and is what it trains as good?
 
-Both backbones, both precisions, three seeds, through DVC's queue; runs that are there already count.
-Quality is that of the test images, speed the median epoch's. What a frozen backbone says is float32
-either way; only its heads' training differs.
+Both backbones, both precisions, three seeds, through DVC's queue; runs that are there already
+count. Quality is that of the test images, speed the median epoch's. What a frozen backbone says is
+float32 either way; only its heads' training differs.
 
     python benchmarks/precision.py [-S data.root=/absolute/path ...]
 """
 
 import argparse
 import itertools
+import sys
 
 import experiments
 import pandas as pd
 from comparison import BACKBONES, SEEDS
+
+from twinhead import machine
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 QUALITY = {
@@ -23,8 +26,12 @@ QUALITY = {
 
 
 def main(overrides: list[str]) -> None:
+    if not machine.has_bfloat16():
+        sys.exit("this processor has no bfloat16; both would be float32")
     cases = list(itertools.product(BACKBONES, PRECISIONS, SEEDS))
-    names = [f"{backbone}-{precision}-{seed}".replace("_", "-") for backbone, precision, seed in cases]
+    names = [
+        f"{backbone}-{precision}-{seed}".replace("_", "-") for backbone, precision, seed in cases
+    ]
     changes = [
         [
             *(change for change in BACKBONES[backbone] if "precision" not in change),
@@ -50,6 +57,8 @@ def main(overrides: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("-S", "--set-param", action="append", default=[], metavar="KEY=VALUE")
     main(parser.parse_args().set_param)

@@ -1,8 +1,8 @@
 """How long from nothing to an AUROC of 0.98 on images that the network hasn't seen?
 
 Runs the stages up to `evaluate` on your images, in a folder of its own with nothing cached: the
-default, and the paper's network and recipe. Seconds are those of all stages together; the quality is
-the test split's defect AUROC as the mean over the categories.
+default, and the paper's network and recipe. Seconds are those of all stages together; the quality
+is the test split's defect AUROC as the mean over the categories.
 
     python benchmarks/quality.py FOLDER [--recipe default] [--seed 0]
 """
@@ -37,10 +37,14 @@ def main(root: Path, recipes: list[str], seed: int) -> None:
         taken = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
         verdict = "reached" if found >= GOAL else "not reached"
         print(f"{recipe}: {sum(seconds.values()):.0f} s ({taken})")
-        print(f"  test AUROC {found:.3f} ({low:.3f} to {high:.3f}); {GOAL} is {verdict}", flush=True)
+        print(
+            f"  test AUROC {found:.3f} ({low:.3f} to {high:.3f}); {GOAL} is {verdict}", flush=True
+        )
 
 
-def run(root: Path, changes: dict[str, dict], seed: int) -> tuple[dict[str, float], float, float, float]:
+def run(
+    root: Path, changes: dict[str, dict], seed: int
+) -> tuple[dict[str, float], float, float, float]:
     settings = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
     for section, values in changes.items():
         settings[section] |= values
@@ -63,7 +67,9 @@ def run(root: Path, changes: dict[str, dict], seed: int) -> tuple[dict[str, floa
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("root", type=Path, metavar="FOLDER")
     parser.add_argument("--recipe", action="append", choices=RECIPES)
     parser.add_argument("--seed", type=int, default=0)

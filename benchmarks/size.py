@@ -1,11 +1,11 @@
 """What does each stage cost, in seconds and memory, as the number of images grows?
 
-Renders MVTec AD's counts (5,354 images of 1024 × 1024, twenty minutes on two cores), takes the first
-of each folder for the smaller sizes, and runs every stage as its own process. "memory" is the peak of
-what the process holds for itself; pages of files that are mapped, which the system takes back when it
-needs room, are beside it.
+Renders MVTec AD's counts (5,354 images of 1024 × 1024, twenty minutes on two cores), takes the
+first of each folder for the smaller sizes, and runs every stage as its own process. "memory" is the
+peak of what the process holds for itself; pages of files that are mapped, which the system takes
+back when it needs room, are beside it.
 
-    python benchmarks/size.py [--images 600 1200 2400 5354] [--photos FOLDER] [-S train.epochs=20 ...]
+    python benchmarks/size.py [--images 600 1200 2400 5354] [--photos FOLDER] [-S KEY=VALUE]
 """
 
 import argparse
@@ -45,7 +45,8 @@ def main(sizes: list[int], photos: Path | None, changes: list[str]) -> None:
             for name in STAGES:
                 seconds, own, all_of_it = measured(name, workspace)
                 print(
-                    f"| {size:,} | {name} | {seconds:.0f} | {own / GIB:.2f} | {all_of_it / GIB:.2f} |",
+                    f"| {size:,} | {name} | {seconds:.0f} | {own / GIB:.2f} |"
+                    f" {all_of_it / GIB:.2f} |",
                     flush=True,
                 )
             shutil.rmtree(workspace)
@@ -66,7 +67,7 @@ def take(photos: Path, size: int, target: Path) -> None:
 
 
 def measured(name: str, workspace: Path) -> tuple[float, int, int]:
-    """Run a stage; return its seconds and, in KiB, its peak memory without and with mapped files."""
+    """Run a stage; return its seconds and, in KiB, its peak memory without and with maps."""
     for folder in ("data", "models", "reports", "metrics"):
         (workspace / folder).mkdir(exist_ok=True)
     log = workspace / f"{name}.log"
@@ -90,9 +91,15 @@ def measured(name: str, workspace: Path) -> tuple[float, int, int]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--images", type=int, nargs="+", default=[600, 1200, 2400, 5354])
-    parser.add_argument("--photos", type=Path, help="a set rendered before, as large as the largest")
-    parser.add_argument("-S", "--set-param", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    parser.add_argument(
+        "--photos", type=Path, help="a set rendered before, as large as the largest"
+    )
+    parser.add_argument(
+        "-S", "--set-param", action="append", default=[], metavar="SECTION.KEY=VALUE"
+    )
     chosen = parser.parse_args()
     main(chosen.images, chosen.photos, chosen.set_param)

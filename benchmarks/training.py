@@ -34,7 +34,11 @@ def main(images: int, precision: str) -> None:
         memory, stored = _one("stored", root, here)
         (naive,) = _one("files", root, here)
     print(f"{images} images, {precision}, images/s (median of {TURNS} epochs each)")
-    for name, pace in (("one batch in memory", memory), ("stored pixels", stored), ("files", naive)):
+    for name, pace in (
+        ("one batch in memory", memory),
+        ("stored pixels", stored),
+        ("files", naive),
+    ):
         print(f"  {name:22} {pace:7.1f}")
     print(f"stored pixels / one batch in memory: {stored / memory:.2f}")
     print(f"stored pixels / files decoded in every epoch: {stored / naive:.1f}")
@@ -116,7 +120,9 @@ def _paces(ways: list[Callable[[], object]], images: int) -> list[float]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--images", type=int, default=384)
     parser.add_argument("--precision", choices=["float32", "mixed_bfloat16"], default="float32")
     parser.add_argument("--way", choices=["stored", "files"], help=argparse.SUPPRESS)

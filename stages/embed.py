@@ -22,7 +22,7 @@ def embed() -> None:
         table = frame[["path", "category", "defect_type", "defective"]].assign(
             split=split, x=points[:, 0], y=points[:, 1]
         )
-        metrics = embedding.measure(values, points, frame, split)
+        metrics = {"images": len(chosen)} | embedding.measure(values, points, frame, split)
         files.write_table(table, paths.EMBEDDING)
         files.write_json(metrics, paths.metrics("embed"))
         summary.write("embed", metrics)

@@ -3,7 +3,17 @@
 import numpy as np
 
 from twinhead import (
-    baselines, catalog, charts, evaluation, features, files, params, paths, pixels, splits, stage,
+    baselines,
+    catalog,
+    charts,
+    evaluation,
+    features,
+    files,
+    params,
+    paths,
+    pixels,
+    splits,
+    stage,
     summary,
 )  # fmt: skip
 from twinhead.plots import evaluation as figures

@@ -3,7 +3,15 @@
 import shutil
 
 from twinhead import (
-    catalog, features, files, params, paths, pixels, splits, stage, summary,
+    catalog,
+    features,
+    files,
+    params,
+    paths,
+    pixels,
+    splits,
+    stage,
+    summary,
 )  # fmt: skip
 from twinhead.plots import training as curves
 
@@ -39,8 +47,9 @@ def train() -> None:
             curves.learning_curves(
                 result.history, result.progress.best_epoch, folder / "learning_curves.png"
             )
-        shutil.rmtree(paths.TRAINING_STATE, ignore_errors=True)
         tracking.record("train", settings, live)
+    # Last of all: a stage that is killed before its end starts again, and so needs no new training.
+    shutil.rmtree(paths.TRAINING_STATE, ignore_errors=True)
 
 
 if __name__ == "__main__":

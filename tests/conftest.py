@@ -202,7 +202,14 @@ def begun(root: Path, folder: Path) -> Workspace:
         shutil.copytree(
             REPOSITORY / name, workspace.root / name, ignore=shutil.ignore_patterns("__pycache__")
         )
-    settings = ["dvc.yaml", "params.yaml", "docs/comparison.md", ".gitignore", ".dvcignore", ".dvc/config"]
+    settings = [
+        "dvc.yaml",
+        "params.yaml",
+        "docs/comparison.md",
+        ".gitignore",
+        ".dvcignore",
+        ".dvc/config",
+    ]
     ignored = [".dvc", "data", "models", "reports", "reports/plots"]
     for name in settings + [f"{folder}/.gitignore" for folder in ignored]:
         (workspace.root / name).parent.mkdir(exist_ok=True)

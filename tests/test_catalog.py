@@ -91,7 +91,8 @@ def test_comes_back_from_its_file_as_it_was(built, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["NA", "null", "123", "007", "True", "1e5", 'a"b,c', " x ", "新しい", "🔩", "a\nb", "$5"]
+    "name",
+    ["NA", "null", "123", "007", "True", "1e5", 'a"b,c', " x ", "新しい", "🔩", "a\nb", "$5"],
 )
 def test_any_name_comes_back_from_the_file(tmp_path, name):
     touch(tmp_path, f"data/{name}/train/good/1.png", f"data/{name}/test/{name}/{name}.png")

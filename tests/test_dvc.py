@@ -18,7 +18,9 @@ STAGES = PIPELINE["stages"]
 SOURCES = sorted((REPOSITORY / "src/twinhead").rglob("*.py"))
 MAKERS = {
     paths.SAMPLE: "sample",
-    **dict.fromkeys([paths.CATALOG, paths.PIXELS, paths.MASKS, paths.DECODED, paths.LABELS], "index"),
+    **dict.fromkeys(
+        [paths.CATALOG, paths.PIXELS, paths.MASKS, paths.DECODED, paths.LABELS], "index"
+    ),
     paths.SPLITS: "split",
     paths.FEATURES: "features",
     **dict.fromkeys([paths.MODEL, paths.CHECKPOINT, paths.HISTORY], "train"),
@@ -30,7 +32,14 @@ MAKERS = {
 """Which stage makes what twinhead.paths names."""
 KEPT_BY_INDEX = {paths.PIXELS, paths.MASKS, paths.DECODED}
 """What `index` reads of its own last run."""
-NO_PRODUCTS = {paths.PARAMS, paths.COMPARISON, paths.TRAINING_STATE, paths.METRICS, paths.REPORTS, paths.PLOTS}
+NO_PRODUCTS = {
+    paths.PARAMS,
+    paths.COMPARISON,
+    paths.TRAINING_STATE,
+    paths.METRICS,
+    paths.REPORTS,
+    paths.PLOTS,
+}
 each_stage = pytest.mark.parametrize("name", STAGES)
 
 
@@ -89,6 +98,9 @@ def is_source(dependency: str) -> bool:
 def test_a_stage_depends_on_its_script_and_every_module_that_it_imports(name):
     script = REPOSITORY / "stages" / f"{name}.py"
     files = reached(script) | {script}
+    if name == "report":  # it ships the served model's code
+        served = REPOSITORY / "src/twinhead/served.py"
+        files |= reached(served) | {served}
     files |= {found for file in files for found in beside(file)}
     expected = {file.relative_to(REPOSITORY).as_posix() for file in files}
     assert set(filter(is_source, STAGES[name]["deps"])) == expected
@@ -203,6 +215,9 @@ def test_the_library_knows_nothing_of_dvc():
 def test_pickle_is_read_by_the_guarded_reader_alone():
     assert users("pickle") <= {"backbones/weights.py"}
     assert not users("joblib") | users("dill") | users("cloudpickle")
+    for source in SOURCES:
+        code = source.read_text(encoding="utf-8")
+        assert "allow_pickle=True" not in code and "read_pickle" not in code, source
 
 
 def test_imports_go_downward_only():

@@ -94,3 +94,13 @@ def test_what_is_not_defined_is_none(images):
     assert (found["category_knn_accuracy"] is None) == (images == 1)
     assert (found["trustworthiness"] is None) == (images < 3)
     assert set(found["train"].values()) == {None}
+
+
+def test_more_images_than_allowed_are_drawn_by_the_seed_and_stay_in_order():
+    few = SETTINGS.model_copy(update={"max_images": 100})
+    chosen = embedding.choose(1000, few)
+    assert len(set(chosen)) == 100 and (np.diff(chosen) > 0).all()
+    assert (embedding.choose(1000, few) == chosen).all()
+    other = few.model_copy(update={"seed": 7})
+    assert (embedding.choose(1000, other) != chosen).any()
+    assert (embedding.choose(80, few) == np.arange(80)).all()

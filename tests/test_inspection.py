@@ -8,7 +8,6 @@ import struct
 import sys
 import zlib
 from dataclasses import replace
-from pathlib import Path
 
 import mlflow
 import numpy as np

@@ -10,9 +10,7 @@ import pytest
 
 from twinhead import heads, network, params
 
-PAPER = params.Model(
-    backbone="cnn", weights="imagenet", frozen=True, tasks=["category", "defect"]
-)
+PAPER = params.Model(backbone="cnn", weights="imagenet", frozen=True, tasks=["category", "defect"])
 PRETRAINED = PAPER.model_copy(update={"backbone": "efficientnet_lite0"})
 
 

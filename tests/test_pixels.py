@@ -126,9 +126,7 @@ def test_nothing_is_decoded_twice_whatever_the_files_are_called(copied, tmp_path
     assert decodings == []
 
 
-def test_what_was_stored_is_taken_over_only_if_it_is_as_it_was_written(
-    copied, tmp_path, decodings
-):
+def test_what_was_stored_is_taken_over_only_if_it_is_as_it_was_written(copied, tmp_path, decodings):
     built = built_in(tmp_path / "built", copied)
     pixels = np.array(built.pixels)
     with (tmp_path / "built/pixels.npy").open("r+b") as file:

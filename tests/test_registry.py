@@ -148,7 +148,7 @@ def test_each_model_is_told_in_one_line(recorded):
     assert first == "first: model: version 1 of twinhead is champion: it is the first"
     assert again == "first: "
     assert other == "first: model: the same as version 1 of twinhead"
-    assert moved == "first: model: version 1 of twinhead has the new threshold or heat map"
+    assert moved == "first: model: version 1 of twinhead is renewed"
     assert worse.startswith("worse: model: version 2 of twinhead; version 1 stays champion: test")
     assert better.startswith("better: model: version 3 of twinhead is champion: test AUROC +1.000")
     assert resplit.endswith("version 3 stays champion: it was judged on other test images")

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from hashlib import sha256
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from conftest import REPOSITORY, Workspace, begun
 
 from twinhead import catalog
 
+EPOCHS = 12
 STAGES = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 
 
@@ -53,7 +53,7 @@ def copy(finished, tmp_path) -> Workspace:
     (tmp_path / "copy/.dvc").mkdir()
     copied = Workspace(tmp_path / "copy")
     paper = {"backbone": "cnn"}
-    copied.set({"model": paper, "train": {"epochs": 12, "patience": 12, "batch_size": 4}})
+    copied.set({"model": paper, "train": {"epochs": EPOCHS, "patience": EPOCHS, "batch_size": 4}})
     return copied
 
 
@@ -61,7 +61,8 @@ def started(workspace: Workspace) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "stages/train.py"],
         cwd=workspace.root,
-        env=os.environ | {"PYTHONPATH": "src", "PYTHONUNBUFFERED": "1", "DVC_ROOT": str(workspace.root)},
+        env=os.environ
+        | {"PYTHONPATH": "src", "PYTHONUNBUFFERED": "1", "DVC_ROOT": str(workspace.root)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -79,18 +80,16 @@ def test_a_training_killed_at_any_moment_ends_with_the_bytes_of_one_never_killed
     assert undisturbed.wait() == 0, undisturbed.stdout.read()
     expected = trained(copy)
     shutil.rmtree(copy.root / "models")
-    moments = []
-    for _ in range(3):
+    moments = sorted(random.sample(range(1, EPOCHS), 3))
+    for moment in moments:
         running = started(copy)
-        for line in running.stdout:  # the import of TensorFlow is no part of the training
-            if "epoch" in line:
+        for line in running.stdout:
+            if f"epoch {moment} of" in line:  # now it is somewhere in the next one
                 break
-        moments.append(random.uniform(0, 1.5))
-        time.sleep(moments[-1])
         running.send_signal(signal.SIGKILL)
-        running.wait()
+        assert running.wait() == -signal.SIGKILL
     last = started(copy)
     said = last.communicate()[0]
     assert last.returncode == 0, said
-    assert trained(copy) == expected, f"killed {moments} s after an epoch"
+    assert trained(copy) == expected, f"killed after the epochs {moments}"
     assert not (copy.root / "models/.training").exists()

@@ -14,7 +14,15 @@ from conftest import REPOSITORY, SIZE, save
 from dvc.utils.hydra import apply_overrides
 
 from twinhead import (
-    baselines, catalog, embedding, evaluation, explanation, params, paths, report, splits,
+    baselines,
+    catalog,
+    embedding,
+    evaluation,
+    explanation,
+    params,
+    paths,
+    report,
+    splits,
 )  # fmt: skip
 from twinhead.report import mistakes, origin, points, threshold, thumbnails
 from twinhead.report.results import Results
@@ -148,7 +156,7 @@ def test_what_is_not_defined_is_said_to_be_so(render, predictions, kind):
     """Only good, or only defective, test images."""
     kept = (predictions["defective"] == kind) | (predictions["split"] != "test")
     found = render(predictions[kept].reset_index(drop=True))
-    text = re.sub("<script.*?</script>|<style.*?</style>|base64,[^\"]*", "", found, flags=re.S)
+    text = re.sub('<script.*?</script>|<style.*?</style>|base64,[^"]*', "", found, flags=re.S)
     assert "not defined" in text and "None" not in text and not re.search(r"\bnan\b|Infinity", text)
     assert Checked(found).open == []
 
@@ -234,7 +242,7 @@ def test_the_map_has_every_image_with_what_the_network_said(page, predictions):
 def test_a_map_of_too_many_images_is_drawn_in_part_and_says_so(render, monkeypatch):
     monkeypatch.setattr(points, "MOST", 20)
     drawn = re.search('<section id="map">.*?</section>', render(), re.S)[0]
-    assert drawn.count("<circle") == 20 and "Of 58 images, every one in 2.9 is shown." in drawn
+    assert drawn.count("<circle") == 20 and "Each of 20 out of 58 images is a point" in drawn
 
 
 def test_heat_maps_are_best_first_where_there_are_masks(page):

@@ -1,4 +1,5 @@
 """The embedded data set: its proportions, its bytes, and that its masks tell the truth."""
+
 import hashlib
 from pathlib import Path
 
@@ -46,8 +47,11 @@ def test_counts_sum_to_the_images_asked_for(images):
     table = sample.counts(images)
     assert sum(sum(folders.values()) for folders in table.values()) == images
     assert all(sum(folders.values()) >= 24 for folders in table.values())
-    assert all(number >= (1 if folder.endswith("good") else 2)
-               for folders in table.values() for folder, number in folders.items())
+    assert all(
+        number >= (1 if folder.endswith("good") else 2)
+        for folders in table.values()
+        for folder, number in folders.items()
+    )
 
 
 def test_too_few_images_are_refused(tmp_path):
@@ -137,7 +141,12 @@ def test_good_images_have_no_mask():
 
 def test_progress_counts_up_to_the_total(tmp_path):
     seen = []
-    sample.render(tmp_path / "sample", LEAST_IMAGES, 32, workers=1,
-                  progress=lambda done, total: seen.append((done, total)))
+    sample.render(
+        tmp_path / "sample",
+        LEAST_IMAGES,
+        32,
+        workers=1,
+        progress=lambda done, total: seen.append((done, total)),
+    )
     assert seen == [(i, LEAST_IMAGES) for i in range(1, LEAST_IMAGES + 1)]
     assert [path.name for path in tmp_path.iterdir()] == ["sample"]

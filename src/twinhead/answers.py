@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from twinhead import files
 from twinhead.errors import InputError
 
 STDOUT = Path("-")
@@ -14,9 +15,9 @@ STDOUT = Path("-")
 class Table:
     """The answers of a network with these heads, a line for each as it comes."""
 
-    def __init__(self, files: list[str], tasks: list[str], categories: list[str]) -> None:
+    def __init__(self, shown: list[str], tasks: list[str], categories: list[str]) -> None:
         self.tasks = tasks
-        self.path = max(map(len, ["photograph", *files]))
+        self.path = max(map(len, ["photograph", *shown]))
         self.category = max(map(len, ["category", *categories]))
 
     def heading(self) -> str:
@@ -70,6 +71,10 @@ def _write(text: str, file: Path) -> None:
         sys.stdout.write(text)
         return
     try:
-        file.write_text(text, encoding="utf-8")
+        if file.exists() and not file.is_file():  # a pipe or a device
+            file.write_text(text, encoding="utf-8")
+            return
+        with files.whole(file) as part:
+            part.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{file}: can't be written ({error.strerror})") from None

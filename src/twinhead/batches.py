@@ -37,7 +37,9 @@ class Batches(keras.utils.PyDataset):
         settings: params.Train | None = None,
         epoch: int = 0,
     ) -> None:
-        super().__init__(workers=AHEAD if settings and inputs.ndim == 4 else 1, max_queue_size=2 * AHEAD)
+        super().__init__(
+            workers=AHEAD if settings and inputs.ndim == 4 else 1, max_queue_size=2 * AHEAD
+        )
         self.inputs, self.targets, self.batch_size = inputs, targets, batch_size
         self.settings, self.epoch = settings, epoch
         views = inputs.shape[1] if settings and inputs.ndim == 3 else 1

@@ -14,14 +14,15 @@ COLUMNS = {
     "path": str, "category": str, "defect_type": str, "defective": int, "mask": str,
     "official": str, "width": int, "height": int, "mode": str, "sha256": str,
 }  # fmt: skip
-"""The columns and their types. Paths are relative to data.root; mask is empty where there is none."""
+"""The columns and their types. Paths are relative to data.root; mask is empty if there is none."""
 
 
 def scan(root: Path) -> pd.DataFrame:
     """List the images below root, sorted by path, without opening them.
 
-    Returns the catalog's columns up to `official` ("train" or "test": the folder the image lies in).
-    Raises InputError for a missing or empty folder, and for one that isn't in MVTec AD's layout.
+    Returns the catalog's columns up to `official` ("train" or "test": the folder the image lies
+    in). Raises InputError for a missing or empty folder, and for one that isn't in MVTec AD's
+    layout.
     """
     root = Path(root)
     if not root.is_dir():
@@ -105,7 +106,9 @@ def _scan_category(root: Path, category: Path) -> list[dict]:
                     "official": side.name,
                 })  # fmt: skip
     if not rows:
-        raise InputError(f"{category}: an empty category; expected images in train/{GOOD} or test/*")
+        raise InputError(
+            f"{category}: an empty category; expected images in train/{GOOD} or test/*"
+        )
     return rows
 
 

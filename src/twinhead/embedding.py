@@ -44,10 +44,10 @@ def measure(
 ) -> dict:
     """Say how well neighbours agree in the feature space, held-out images first, then `train`'s.
 
-    `category_knn_accuracy`: the majority among the 5 nearest others; `defect_knn_auroc`: their share
-    of defective ones as a score; `category_silhouette` (Rousseeuw 1987): from -1 to 1; each within
-    the one split. `trustworthiness` of the map over all images: 1 if the map's neighbours are
-    neighbours in the features (Venna and Kaski 2001). None where undefined.
+    `category_knn_accuracy`: the majority among the 5 nearest others; `defect_knn_auroc`: their
+    share of defective ones as a score; `category_silhouette` (Rousseeuw 1987): from -1 to 1; each
+    within the one split. `trustworthiness` of the map over all images: 1 if the map's neighbours
+    are neighbours in the features (Venna and Kaski 2001). None where undefined.
     """
     held_out = _agreement(features[split == splits.TEST], frame[split == splits.TEST])
     trained = _agreement(features[split == splits.TRAIN], frame[split == splits.TRAIN])

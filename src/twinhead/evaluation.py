@@ -1,5 +1,7 @@
 """Judge predictions: the same metrics for train, val and test, with the threshold chosen on val."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
@@ -19,9 +21,9 @@ DEFAULT_THRESHOLD = 0.5
 def choose_threshold(defective: np.ndarray, scores: np.ndarray) -> float | None:
     """Return the score from which on an image counts as defective, for the highest F1.
 
-    It lies half-way, in log-odds, between the last score that is called defective and the first that
-    isn't. None if there are no defective or no good images. defective: (n,), 0 or 1; scores: (n,),
-    probabilities.
+    It lies half-way, in log-odds, between the last score that is called defective and the first
+    that isn't. None if there are no defective or no good images. defective: (n,), 0 or 1; scores:
+    (n,), probabilities.
     """
     if len(set(defective)) < 2:
         return None
@@ -31,7 +33,11 @@ def choose_threshold(defective: np.ndarray, scores: np.ndarray) -> float | None:
     f1 = np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)[:-1]
     chosen = scored[np.flatnonzero(f1 == f1.max())[-1]]
     below = scores[scores < chosen]
-    return _between(below.max(), chosen) if len(below) else float(chosen)
+    low = below.max() if len(below) else -np.inf
+    middle = _between(low, chosen) if len(below) else float(chosen) * (1 - 1e-8)
+    # As `metrics/evaluate.json` will have it, so that all who read it there decide alike.
+    written = float(f"{middle:.9g}")
+    return written if low < written <= chosen else middle
 
 
 def auroc(
@@ -151,7 +157,7 @@ def judge(predictions: pd.DataFrame, resamples: int) -> dict:
 
 
 def judge_test(predictions: pd.DataFrame, threshold: float | None = None) -> dict:
-    """Return the test split's metrics alone, without intervals; val chooses a threshold not given."""
+    """Return the test metrics alone, without intervals; val chooses a threshold not given."""
     if "defect_probability" not in predictions:
         threshold = None
     elif threshold is None:
@@ -166,6 +172,12 @@ def decide(predictions: pd.DataFrame, metrics: dict) -> pd.DataFrame:
         return predictions
     decided = _exceeds(predictions, metrics["threshold"])
     return predictions.assign(defect_predicted=decided.astype(int))
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Read predictions back from their file; a category called 001 or NA stays a name."""
+    names = ("path", "split", "category", "defect_type", "category_predicted")
+    return pd.read_csv(path, dtype=dict.fromkeys(names, str), keep_default_na=False)
 
 
 def _exceeds(rows: pd.DataFrame, threshold: float) -> pd.Series:

@@ -14,7 +14,7 @@ from twinhead import facts
 TOLERANCE = 15 / 224
 """How far beside the mask a peak may lie and still count, as a share of the image's side."""
 BINS = 2**19
-"""Heats are counted in so many bins for the AUROC: ten thousand maps of pixels don't fit in memory."""
+"""Heats are counted for the AUROC in so many bins: a thousand maps don't fit in memory."""
 
 
 @dataclass(frozen=True)

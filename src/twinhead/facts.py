@@ -54,7 +54,11 @@ def write(facts: Facts, path: Path) -> None:
 
 
 def read(path: Path) -> Facts:
-    return Facts(**_json(Path(path)))
+    """Raises InputError naming the file if it holds something else."""
+    try:
+        return Facts(**_json(Path(path)))
+    except (TypeError, ValueError):
+        raise InputError(f"{path}: not the facts of a twinhead model") from None
 
 
 def _json(path: Path) -> dict:

@@ -17,7 +17,8 @@ def whole(path: Path) -> Iterator[Path]:
     """Give a place to write a file or a folder to, which becomes `path` when the block ends well.
 
     What was at `path` stays until then. A block that fails leaves nothing of its own; one that is
-    killed leaves a `.partial`, which no command takes for the thing itself and the next start removes.
+    killed leaves a `.partial`, which no command takes for the thing itself and the next start
+    removes. (A folder can't be exchanged at one stroke: killed at that instant, neither is there.)
     """
     path = Path(path)
     part = path.with_name(f"{path.stem}.partial{path.suffix}")
@@ -35,8 +36,8 @@ def whole(path: Path) -> Iterator[Path]:
 def new_array(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
     """Make a NumPy file of that dtype and shape, mapped for writing.
 
-    Its room on the disk is taken at once: a mapped file that finds the disk full while it is written
-    would end the process without a word. Raises OSError where there isn't enough.
+    Its room on the disk is taken at once: a mapped file that finds the disk full while it is
+    written would end the process without a word. Raises OSError where there isn't enough.
     """
     array = open_memmap(path, "w+", dtype, shape)
     with path.open("r+b") as file:

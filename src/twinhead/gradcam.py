@@ -21,8 +21,8 @@ def heat_maps(
     the logit and not scaled, so that images can be compared.
 
     Args:
-        pixels: (images, size, size, 3), on the scale of 0 to 255; rows: which of them, in which order.
-        head: "defect", or "category" for the category that the network finds likeliest.
+        pixels: (images, size, size, 3), on the scale of 0 to 255; rows: which of them, in which
+        order. head: "defect", or "category" for the category that the network finds likeliest.
         layer: name of the convolution; the network's last one by default.
     """
     weigh = mapper(model, head, layer)

@@ -39,7 +39,10 @@ def comparing(maps: list[keras.KerasTensor], tasks: list[str], categories: int, 
     that it need not learn what each product looks like; without a category head, from all good
     images. docs/choosing.md has the measurements behind it. Shapes as `paper` gives them.
     """
-    pooled = [MeanAndSpread(dtype="float32", name=f"pooled_{place}")(x) for place, x in enumerate(maps, start=1)]
+    pooled = [
+        MeanAndSpread(dtype="float32", name=f"pooled_{place}")(x)
+        for place, x in enumerate(maps, start=1)
+    ]
     features = layers.Concatenate(dtype="float32", name=FEATURES)(pooled)
     shared = Standardised(dtype="float32", name=SHARED)(features)
     answers = {}

@@ -10,7 +10,18 @@ from PIL import Image, ImageOps
 
 from twinhead.errors import InputError
 
-FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
+FORMATS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".bmp": "BMP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
+# Pillow remarks on odd files that it reads all the same. Said here once: threads decode.
+warnings.filterwarnings("ignore", module="PIL")
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
 JPEG = b"\xff\xd8"
 """How a JPEG file begins."""
 MAX_PIXELS = 2 * Image.MAX_IMAGE_PIXELS
@@ -69,8 +80,8 @@ def read_mask(path: Path, size: int) -> np.ndarray:
 def decode_mask(data: bytes, path: Path, size: int) -> np.ndarray:
     """Return a mask as bool, (size, size): True where more than half of a pixel is defective.
 
-    In the file all that isn't black counts, but of a JPEG, which blurs edges, only what is nearer to
-    full scale. A defect too thin for the new size keeps every pixel that it touches.
+    In the file all that isn't black counts, but of a JPEG, which blurs edges, only what is nearer
+    to full scale. A defect too thin for the new size keeps every pixel that it touches.
     """
     picture = _decode(data, path)[0]
     if picture.mode in ("1", "L") or picture.mode.startswith("I"):
@@ -84,13 +95,11 @@ def decode_mask(data: bytes, path: Path, size: int) -> np.ndarray:
 
 def _decode(data: bytes, path: Path | str) -> tuple[Image.Image, str]:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            picture = Image.open(BytesIO(data), formats=sorted(set(FORMATS.values())))
-            picture.load()
-            mode = picture.mode
-            ImageOps.exif_transpose(picture, in_place=True)  # a copy would cost a millisecond
-            return picture, mode
+        picture = Image.open(BytesIO(data), formats=sorted(set(FORMATS.values())))
+        picture.load()
+        mode = picture.mode
+        ImageOps.exif_transpose(picture, in_place=True)  # a copy would cost a millisecond
+        return picture, mode
     except Image.DecompressionBombError:
         raise InputError(f"{path}: more than {MAX_PIXELS:,} pixels are not read") from None
     except Exception as error:  # Pillow's decoders raise many kinds, none of which names the file

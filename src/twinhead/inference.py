@@ -1,7 +1,5 @@
 """The network's answers for stored pixels or features."""
 
-from pathlib import Path
-
 import keras
 import numpy as np
 import pandas as pd
@@ -23,16 +21,18 @@ def predict(
     """Answer for every catalog row, in one pass, from its pixels or its stored features.
 
     Returns a table and what the heads read of each image, (images, values), float32, from which
-    `features` goes on. The table has path, split, category, defect_type and defective of the catalog
-    and, for the heads that the model has, `category_predicted` and its `category_probability`, and
-    `defect_probability`.
+    `features` goes on. The table has path, split, category, defect_type and defective of the
+    catalog and, for the heads that the model has, `category_predicted` and its
+    `category_probability`, and `defect_probability`.
     """
     part = network.part_for(model, inputs)
     asked = part.output | ({HEAD_INPUTS: network.pooled(model).output} if inputs.ndim == 4 else {})
     batches = Batches(inputs, np.arange(len(frame)), {})
     answers = keras.Model(part.inputs, asked).predict(batches, verbose=0)
     table = frame[["path"]].assign(split=split)
-    table[["category", "defect_type", "defective"]] = frame[["category", "defect_type", "defective"]]
+    table[["category", "defect_type", "defective"]] = frame[
+        ["category", "defect_type", "defective"]
+    ]
     if "category" in answers:
         names = np.array(categories)
         table["category_predicted"] = names[answers["category"].argmax(axis=1)]
@@ -41,12 +41,6 @@ def predict(
         table["defect_probability"] = answers["defect"][:, 0]
     read = answers[HEAD_INPUTS] if inputs.ndim == 4 else inputs[:, 0]
     return table, np.asarray(read, np.float32)
-
-
-def read(path: Path) -> pd.DataFrame:
-    """Read predictions back from their file; a category called 001 or NA stays a name."""
-    names = ("path", "split", "category", "defect_type", "category_predicted")
-    return pd.read_csv(path, dtype=dict.fromkeys(names, str), keep_default_na=False)
 
 
 def features(model: keras.Model, head_inputs: np.ndarray, layer: str) -> np.ndarray:

@@ -71,13 +71,17 @@ class Inspector:
 
         Raises InputError where it isn't known at which heat the colours end.
         """
-        if self.facts.scale is None:
-            raise InputError(f"{paths.EXPLANATIONS} is missing, so the heat maps have no scale")
+        self.check_scale()
         maps = [np.empty((0, self.size, self.size), np.float32)]
         for at in range(0, len(pixels), PREDICT_SIZE // 2):
             with self._alone:
                 maps.append(self._mapper(pixels[at : at + PREDICT_SIZE // 2]))
         return np.concatenate(maps)
+
+    def check_scale(self) -> None:
+        """Raise InputError where it isn't known at which heat the colours end."""
+        if self.facts.scale is None:
+            raise InputError(f"{paths.EXPLANATIONS} is missing, so the heat maps have no scale")
 
     def draw(self, data: bytes, name: Path | str, found: np.ndarray) -> bytes:
         """A photograph with its heat map over it: a PNG file in the photograph's proportions.

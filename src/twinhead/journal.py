@@ -1,7 +1,7 @@
 """What a training knows and no output can hold, since it never repeats: its seconds and machine.
 
-It lies at the repository's root, out of git's and DVC's sight, so that a run can be completed later,
-also that of a training in one of DVC's throw-away copies.
+It lies at the repository's root, out of git's and DVC's sight, so that a run can be completed
+later, also that of a training in one of DVC's throw-away copies.
 """
 
 import json
@@ -19,7 +19,7 @@ class Journal:
     path: Path
 
     def read(self) -> dict:
-        """Return `machine`, `seconds` by epoch and, of a training that ended, the `model`'s digest."""
+        """Return `machine`, `seconds` by epoch and, of a training that ended, `model`'s digest."""
         try:
             return json.loads(self.path.read_text(encoding="utf-8"))
         except (OSError, ValueError):

@@ -6,8 +6,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 PROCESSORS = Path("/proc/cpuinfo")
-BFLOAT16 = {"avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16"}
-"""What a processor's flags call it: x86-64 three times, and ARM."""
+BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}
+"""What a processor's flags call it: x86-64 twice, and ARM."""
 VERSIONS = ("tensorflow", "keras", "numpy", "scikit-learn", "pillow")
 
 

@@ -26,10 +26,10 @@ def build(
 ) -> keras.Model:
     """Build the network, with weights drawn from `seed` where they aren't pretrained.
 
-    It takes images (batch, image_size, image_size, 3), RGB, uint8 or float on the scale of 0 to 255.
-    It gives a dict with the keys of settings.tasks: `category`, (batch, categories), probabilities;
-    `defect`, (batch, 1), the probability of a defect. All are float32, whatever the precision.
-    Raises InputError where pretrained weights are missing.
+    It takes images (batch, image_size, image_size, 3), RGB, uint8 or float on the scale of 0 to
+    255. It gives a dict with the keys of settings.tasks: `category`, (batch, categories),
+    probabilities; `defect`, (batch, 1), the probability of a defect. All are float32, whatever the
+    precision. Raises InputError where pretrained weights are missing.
     """
     keras.utils.set_random_seed(seed)
     policy = keras.config.dtype_policy()

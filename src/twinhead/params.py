@@ -3,6 +3,7 @@
 import difflib
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -149,6 +150,23 @@ class Params(Section):
         if self.explain.head not in self.model.tasks:
             raise ValueError(f"explain.head is {self.explain.head}, but model.tasks lacks it")
         return self
+
+
+def relevant(settings: Params) -> dict:
+    """All params by section; the embedded data set's only where it is the one that is used."""
+    sections = settings.model_dump()
+    if Path(settings.data.root) != paths.SAMPLE:
+        del sections["sample"]
+    return sections
+
+
+def flat(tree: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Nested keys joined by dots, with their values."""
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 class _Loader(yaml.SafeLoader):

@@ -28,9 +28,10 @@ def build(
     workers: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> pd.DataFrame:
-    """Decode what the catalog lists, on all cores, into two NumPy files.
+    """Decode what the catalog lists, on all cores, into two NumPy files and a list of their
+    origins.
 
-    Where these files and their list are there from an earlier build, a file whose bytes it has seen
+    Where the three are there from an earlier build, a file whose bytes it has seen
     is taken from there; the result is the same as from nothing.
 
     Args:
@@ -38,11 +39,12 @@ def build(
         size: pixels a side to resize to.
         pixels: file for the images, (rows, size, size, 3), uint8, row i = catalog row i.
         masks: file for the masks, (rows that have one, size, size), bool, in the catalog's order.
-        decoded: file for the list of the decoded files, a row of COLUMNS for each: the images in the
-            order of `pixels`, then the masks in that of `masks`.
+        decoded: file for the list of the decoded files, a row of COLUMNS for each: the images in
+            the order of `pixels`, then the masks in that of `masks`.
 
     Returns the catalog completed with width, height, mode and sha256.
-    Raises InputError naming every file that can't be decoded; what an earlier build left stays then.
+    Raises InputError naming every file that can't be decoded; what an earlier build left stays
+    then.
     """
     root, total = Path(root), len(frame)
     with_mask = np.flatnonzero(frame["mask"] != "")
@@ -100,7 +102,10 @@ class _Earlier:
     def __init__(self, size: int, pixels: Path, masks: Path, decoded: Path) -> None:
         # Another size, decoder or Pillow gives other pixels, and then no check agrees.
         code = Path(images.__file__).read_bytes()
-        self.size, self.version = size, f"{sha256(code).hexdigest()} {PIL.__version__} {size}".encode()
+        self.size, self.version = (
+            size,
+            f"{sha256(code).hexdigest()} {PIL.__version__} {size}".encode(),
+        )
         try:
             table = pd.read_csv(decoded, dtype=COLUMNS, keep_default_na=False)[list(COLUMNS)]
             self.stored = {IMAGE: load(pixels), MASK: load(masks)}

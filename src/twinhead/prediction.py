@@ -41,6 +41,8 @@ def predict(options: Namespace) -> int:
     with _model(options.model) as place:
         inspector = inspection.load(place)
 
+    if options.overlays:
+        inspector.check_scale()
     rows, unread, quiet = [], 0, answers.STDOUT in outputs
     shown = [answers.printable(file) for file in files]
     table = answers.Table(shown, inspector.tasks, inspector.facts.categories)
@@ -70,7 +72,7 @@ def _answers(
 ) -> Iterator[dict | InputError]:
     """In the files' order: an answer with its `path`, or what is wrong with the file."""
     tell = stage.progress("predict") if len(files) > BATCH else None
-    root = os.path.commonpath([file.absolute().parent for file in files])
+    root = os.path.commonpath([os.path.dirname(os.path.abspath(file)) for file in files])
     done = 0
     for part in photographs.decoded(files, inspector.size, BATCH):
         read = [found.pixels for _, found in part if isinstance(found, Photograph)]
@@ -81,7 +83,7 @@ def _answers(
             if isinstance(found, Photograph):
                 found = {"path": answers.printable(file)} | next(given)
                 if overlays:
-                    place = overlays / os.path.relpath(file.absolute(), root)
+                    place = overlays / os.path.relpath(os.path.abspath(file), root)
                     found = _draw(inspector, file, next(heat), place) or found
             yield found
         done += len(part)
@@ -90,9 +92,7 @@ def _answers(
                 tell(done, len(files))
 
 
-def _draw(
-    inspector: "Inspector", file: Path, heat: np.ndarray, place: Path
-) -> InputError | None:
+def _draw(inspector: "Inspector", file: Path, heat: np.ndarray, place: Path) -> InputError | None:
     """Write the photograph with its heat map; return what is wrong with it, if something is."""
     try:
         png = inspector.draw(images.contents(file), file, heat)
@@ -102,7 +102,7 @@ def _draw(
         place.parent.mkdir(parents=True, exist_ok=True)
         place.with_name(place.name + photographs.HEATED).write_bytes(png)
     except OSError as error:
-        raise InputError(f"{place}: can't be written ({error.strerror})") from None
+        return InputError(f"{place}: can't be written ({error.strerror})")
     return None
 
 

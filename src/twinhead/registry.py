@@ -11,8 +11,6 @@ from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 
-from twinhead import tracking  # first of all: it prepares MLflow's environment
-
 import mlflow
 import pandas as pd
 from mlflow.entities import LoggedModelOutput, Metric, Run
@@ -23,7 +21,15 @@ from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from PIL import Image
 
-from twinhead import evaluation, facts, params, paths, pixels, splits
+from twinhead import (
+    evaluation,
+    facts,
+    params,
+    paths,
+    pixels,
+    splits,
+    tracking,  # first of all: it prepares MLflow's environment
+)
 from twinhead.errors import InputError
 
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -40,10 +46,13 @@ NEEDED = ("keras", "matplotlib", "numpy", "pandas", "pillow", "pydantic", "pyyam
 def keep(run_id: str, settings: params.Params) -> None:
     """Log the workspace's model to its run, register it, and let it challenge the champion.
 
-    A model that the run has already is left alone; one whose threshold or heat map has changed
-    since takes the place of the old one; an equal one of another run gets no second version.
+    A model that the run has already is left alone; one whose threshold, heat map or code has
+    changed since takes the place of the old one; an equal one of another run gets no second
+    version.
     """
+    code = sha256(b"".join(file.read_bytes() for file in sorted(PACKAGE.rglob("*.py"))))
     answered = [vars(facts.collect()), sha256(paths.MODEL.read_bytes()).hexdigest()]
+    answered.append(code.hexdigest())
     digest = sha256(json.dumps(answered).encode()).hexdigest()
     client = MlflowClient()
     run = client.get_run(run_id)
@@ -63,7 +72,7 @@ def crown(settings: params.Params, wanted: str) -> str:
     name = _connect(settings)
     with tracking.alone():
         known = _versions(name)
-        digests = [run.data.tags.get(SERVED_TAG) for run in _runs(settings, wanted)]
+        digests = {run.data.tags.get(SERVED_TAG) for run in _runs(settings, wanted)} - {None}
         of_run = [one for one in known if one.tags.get(SERVED_TAG) in digests]
         found = [one for one in known if str(one.version) == wanted] or of_run
         if not found:
@@ -180,15 +189,13 @@ def _register(settings: params.Params, run: Run, model_id: str, digest: str) -> 
     for one in known:
         if one.source == source:
             client.set_model_version_tag(name, one.version, SERVED_TAG, digest)
-            return f"version {one.version} of {name} has the new threshold or heat map"
+            return f"version {one.version} of {name} is renewed"
         if one.tags.get(SERVED_TAG) == digest:
             return f"the same as version {one.version} of {name}"
     if not known and not _exists(name):
         client.create_registered_model(name, description="Photographs in, answers out.")
     tags = {SERVED_TAG: digest, tracking.DATA_TAG: run.data.tags[tracking.DATA_TAG]}
-    made = client.create_model_version(
-        name, source, run.info.run_id, tags=tags, model_id=model_id
-    )
+    made = client.create_model_version(name, source, run.info.run_id, tags=tags, model_id=model_id)
     champion = _champion(name)
     better, why = True, "it is the first"
     if champion is not None:
@@ -215,7 +222,7 @@ def _challenge(name: str, champion: str, tags: dict[str, str]) -> tuple[bool, st
 
 def read_test(file: Path) -> pd.DataFrame:
     """The rows of a predictions table that are for test, by path."""
-    table = pd.read_csv(file, dtype={"path": str, "category": str}, keep_default_na=False)
+    table = evaluation.read(file)
     return table[table["split"] == splits.TEST].sort_values("path", ignore_index=True)
 
 
@@ -288,6 +295,6 @@ def _exists(name: str) -> bool:
 def _runs(settings: params.Params, wanted: str | None = None) -> list[Run]:
     """The experiment's runs, or those of this id or name."""
     experiment = MlflowClient().get_experiment_by_name(settings.tracking.experiment)
-    found = MlflowClient().search_runs([experiment.experiment_id]) if experiment else []
+    ids = [experiment.experiment_id] if experiment else []
+    found = MlflowClient().search_runs(ids, max_results=50_000) if ids else []
     return [run for run in found if wanted in (None, run.info.run_id, run.info.run_name)]
-

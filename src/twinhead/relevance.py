@@ -22,14 +22,15 @@ def heat_maps(model: keras.Model, pixels: np.ndarray, rows: Sequence[int]) -> It
     """Yield the heat map of one image after the other: (size, size), float32, from 0 up.
 
     Each position of a feature map gives what it adds to the defect's logit: the gradient times the
-    difference from the mean of good images of that category, summed over the channels: a first-order
-    Taylor expansion around "good" (Montavon et al. 2017, arXiv:1512.02479). The coarsest map says
-    what is odd, all together say where: the heat is the geometric mean of the two, each cut off at
-    zero and enlarged bilinearly, less a tenth of its peak. It is in units of the logit at a position.
-    docs/choosing.md compares it with Grad-CAM and others.
+    difference from the mean of good images of that category, summed over the channels: a
+    first-order Taylor expansion around "good" (Montavon et al. 2017, arXiv:1512.02479). The
+    coarsest map says what is odd, all together say where: the heat is the geometric mean of the
+    two, each cut off at zero and enlarged bilinearly, less a tenth of its peak. It is in units of
+    the logit at a position. docs/choosing.md compares it with Grad-CAM and others.
 
     Args:
-        pixels: (images, size, size, 3), on the scale of 0 to 255; rows: which of them, in which order.
+        pixels: (images, size, size, 3), on the scale of 0 to 255; rows: which of them, in which
+        order.
     """
     weigh = mapper(model)
     for start in range(0, len(rows), PREDICT_SIZE // 2):

@@ -18,9 +18,9 @@ def assign(frame: pd.DataFrame, settings: params.Split) -> pd.Series:
     """Give every catalog row its split: "train", "val", "test" or, for official copies, "unused".
 
     Both protocols take each stratum (category × defective) in its share, and keep images of equal
-    bytes together. `random` draws test and val from all images; `official` takes MVTec AD's own test
-    folders for test, and draws val out of its train folders. The same catalog and settings give the
-    same splits. Raises InputError where a split would stay empty.
+    bytes together. `random` draws test and val from all images; `official` takes MVTec AD's own
+    test folders for test, and draws val out of its train folders. The same catalog and settings
+    give the same splits. Raises InputError where a split would stay empty.
     """
     rng = np.random.default_rng(settings.seed)
     split = pd.Series(TRAIN, index=frame.index)

@@ -1,4 +1,4 @@
-"""How a stage script runs: its function, a line of progress, and one clear line where input is bad."""
+"""How a stage script runs: its function, lines of progress, one clear line where input is bad."""
 
 import os
 import signal

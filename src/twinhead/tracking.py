@@ -57,8 +57,8 @@ _ABOUT = {
     "mlflow.experimentKind": "custom_model_development",  # the UI's views for trained models
     view.TAG: view.state(),
     "mlflow.note.content": (
-        "One run for each experiment of the pipeline. `test/…` is measured on images that the network"
-        " has never seen; `loss/train` and `loss/val` are curves over the epochs."
+        "One run for each experiment of the pipeline. `test/…` is measured on images that"
+        " the network has never seen; `loss/train` and `loss/val` are curves over the epochs."
         " `dvc exp apply <run name>` brings a run's files back, where it was a DVC experiment."
     ),
 }
@@ -140,11 +140,11 @@ def record(
 ) -> None:
     """Send what a stage, and each before it, has left to the experiment's run.
 
-    `live` is the run that the stage has open; `last` is called with the run's id before it is called
-    finished. Nothing is sent twice. A store that can't be used stops no stage: the files stay, and
-    calling this later, without `live`, sends them; that raises InputError if the store still can't
-    be used. Reads the stages' files in the current directory, the model and `metrics/index.json` at
-    least.
+    `live` is the run that the stage has open; `last` is called with the run's id before it is
+    called finished. Nothing is sent twice. A store that can't be used stops no stage: the files
+    stay, and calling this later, without `live`, sends them; that raises InputError if the store
+    still can't be used. Reads the stages' files in the current directory, the model and
+    `metrics/index.json` at least.
     """
     by_hand = live is None
     live = live or Live(stage, _journal(settings))
@@ -180,7 +180,8 @@ def comparison(settings: params.Params) -> str:
 def runs(settings: params.Params) -> pd.DataFrame:
     """All finished runs, newest first, as `mlflow.search_runs` gives them, with training `seconds`.
 
-    These are the epochs' median times their number: what else a machine does now and then counts less.
+    These are the epochs' median times their number: what else a machine does now and then counts
+    less.
     """
     table = mlflow.search_runs([_connect(settings)], "attributes.status = 'FINISHED'")
     history = MlflowClient().get_metric_history
@@ -246,6 +247,7 @@ def _open(live: Live, settings: params.Params) -> None:
     client = MlflowClient()
     if known:
         _sign(run_id, settings)
+    _describe(run_id, settings)
     client.update_run(run_id, status="RUNNING")
     if fresh:
         told = client.get_metric_history(run_id, "loss/train") if known else []
@@ -287,20 +289,26 @@ def _create(found: str, settings: params.Params) -> str:
         run_name=name or _plain_name(settings),
         tags={key: value for key, value in tags.items() if value},
     )
-    run_id = run.info.run_id
-    client.log_batch(run_id, params=[Param(k, str(v)) for k, v in _flat(_relevant(settings))])
-    root = settings.data.root
-    images = catalog.read(paths.CATALOG)
+    return run.info.run_id
+
+
+def _describe(run_id: str, settings: params.Params) -> None:
+    """Log params and data set where the run lacks them: new, or killed before it was told."""
+    client = MlflowClient()
+    if client.get_run(run_id).inputs.dataset_inputs:
+        return
+    known = params.flat(_decisive(settings))
+    client.log_batch(run_id, params=[Param(name, str(value)) for name, value in known])
+    root, images = settings.data.root, catalog.read(paths.CATALOG)
     with mlflow.start_run(run_id=run_id), warnings.catch_warnings():
         # It wonders which of two equal ways a path can be read, and whether sizes may be missing.
         warnings.simplefilter("ignore", UserWarning)
         name, digest = Path(root).name, _data_digest()[:32]
         mlflow.log_input(mlflow.data.from_pandas(images, root, name=name, digest=digest), "index")
-    return run_id
 
 
 def _connect(settings: params.Params) -> str:
-    """Point MLflow at the store and return the experiment's id; both are made where they are new."""
+    """Point MLflow at the store and return the experiment's id; both are made where new."""
     root = repository()
     mlflow.set_tracking_uri(store(root))
     name = settings.tracking.experiment
@@ -352,7 +360,9 @@ def _spared(live: Live, remedy: str | None = None) -> Iterator[None]:
         if remedy is not None:
             raise InputError(_trouble(error) + remedy) from None
         if not live.said:
-            print(f"{live.stage}: {_trouble(error)}; `make track` sends the results later", flush=True)
+            print(
+                f"{live.stage}: {_trouble(error)}; `make track` sends the results later", flush=True
+            )
         live.run_id, live.said = "", True
 
 
@@ -400,17 +410,15 @@ def _digests(settings: params.Params) -> dict[str, str]:
     }
 
 
-def _relevant(settings: params.Params) -> dict:
-    """The params that decide the results."""
-    sections = settings.model_dump(exclude={"tracking"})
-    if Path(settings.data.root) != paths.SAMPLE:
-        del sections["sample"]
-    return sections
-
-
 def params_digest(settings: params.Params) -> str:
     """The identity of the params that decide the results: SHA-256, as the tag of a run has it."""
-    return sha256(json.dumps(_relevant(settings), sort_keys=True).encode()).hexdigest()
+    return sha256(json.dumps(_decisive(settings), sort_keys=True).encode()).hexdigest()
+
+
+def _decisive(settings: params.Params) -> dict:
+    """The params that decide the results."""
+    sections = params.relevant(settings)
+    return {name: section for name, section in sections.items() if name != "tracking"}
 
 
 def _data_digest() -> str:
@@ -423,15 +431,6 @@ def _file_digest(path: Path) -> str:
     return sha256(path.read_bytes()).hexdigest()
 
 
-def _flat(tree: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Nested keys joined by dots, with their values."""
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
 def _metrics(stage: str, measured: dict) -> list[Metric]:
     """A metrics file's numbers under MLflow's names: `test/defect_auroc`, `embed/trustworthiness`.
 
@@ -439,8 +438,13 @@ def _metrics(stage: str, measured: dict) -> list[Metric]:
     baselines stay in the file, which the run has too, and the chosen epoch's losses in the curves.
     """
     found = []
-    for key, value in _flat(measured):
-        if "by_" in key or key.startswith("baselines") or isinstance(value, (bool, str)) or value is None:
+    for key, value in params.flat(measured):
+        if (
+            "by_" in key
+            or key.startswith("baselines")
+            or isinstance(value, (bool, str))
+            or value is None
+        ):
             continue
         if stage == "train" and key.startswith(tuple(f"{name}_" for name in splits.SPLITS)):
             continue

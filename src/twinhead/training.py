@@ -98,7 +98,8 @@ def train(
         inputs: what `Batches` takes: images, or the stored features of a frozen backbone; row i is
             catalog row i.
         frame: the catalog. split: each row's split.
-        state: folder for what a killed training needs to go on; to be removed when the result is kept.
+        state: folder for what a killed training needs to go on; to be removed when the result is
+        kept.
 
     The same arguments give the same weights on one machine, whether or not the training was killed
     and started again in between. Raises InputError where a head has nothing to learn from, and
@@ -109,9 +110,7 @@ def train(
     rows = {name: np.flatnonzero(split == name) for name in (splits.TRAIN, splits.VAL)}
     tf.config.experimental.enable_op_determinism()
     categories = frame["category"].nunique()
-    model = network.build(
-        model_settings, image_size, categories, settings.seed, settings.precision
-    )
+    model = network.build(model_settings, image_size, categories, settings.seed, settings.precision)
     if model_settings.backbone != "cnn":
         _adapt(model, inputs, rows[splits.TRAIN], frame)
     fitted_part = network.part_for(model, inputs)
@@ -167,7 +166,7 @@ def check(frame: pd.DataFrame, split: pd.Series, settings: params.Model) -> None
 
 
 def targets_of(frame: pd.DataFrame, settings: params.Model) -> dict[str, np.ndarray]:
-    """What each head is to say of each catalog row, by task: category int32, defect float32, (rows,)."""
+    """What each head is to say of each catalog row, by task: (rows,), int32 and float32."""
     targets = {
         "category": frame["category"].astype("category").cat.codes.to_numpy(np.int32),
         "defect": frame["defective"].to_numpy(np.float32),
@@ -207,7 +206,7 @@ def _validate(
     targets: dict[str, np.ndarray],
     weights: params.LossWeights,
 ) -> dict[str, float]:
-    """Judge val in one pass: the losses and accuracies that Keras gives for train, and the AUROC."""
+    """Judge val in one pass: losses and accuracies as Keras gives them for train, and the AUROC."""
     predicted, rows = model.predict(batches, verbose=0), batches.items[:, 0]
     result = {"val_loss": 0.0}
     for task, values in targets.items():
@@ -260,7 +259,11 @@ def _keep(model: keras.Model, state: Path, fingerprint: str, progress: Progress)
     np.savez(
         packed,
         facts=np.array(json.dumps(facts | {"fingerprint": fingerprint})),
-        **{f"{name}_{i}": value for name, values in arrays.items() for i, value in enumerate(values)},
+        **{
+            f"{name}_{i}": value
+            for name, values in arrays.items()
+            for i, value in enumerate(values)
+        },
     )
     with files.whole(state / "state.npz") as part, part.open("wb") as file:
         file.write(packed.getvalue())

@@ -12,9 +12,7 @@ from twinhead import splits
 from twinhead.plots import style
 
 
-def draw(
-    predictions: pd.DataFrame, metrics: dict, categories: list[str], folder: Path
-) -> None:
+def draw(predictions: pd.DataFrame, metrics: dict, categories: list[str], folder: Path) -> None:
     """The confusion matrices and curves of the heads that there are."""
     if "category_predicted" in predictions:
         category_confusion(predictions, categories, folder / "confusion_category.png")

@@ -23,7 +23,9 @@ def learning_curves(history: pd.DataFrame, best_epoch: int, path: Path) -> None:
         for split in (splits.TRAIN, splits.VAL):
             if f"{split}_{name}" in history:
                 values = history[f"{split}_{name}"]
-                axes.plot(history["epoch"], values, "o-", ms=3, color=style.COLOURS[split], label=split)
+                axes.plot(
+                    history["epoch"], values, "o-", ms=3, color=style.COLOURS[split], label=split
+                )
         axes.axvline(best_epoch, color="black", lw=0.8, ls=":", label=f"chosen: epoch {best_epoch}")
         axes.set(title=panels[name], xlabel="epoch")
         if name != "loss":

@@ -3,7 +3,14 @@
 from importlib.resources import files
 
 from twinhead.report import (
-    comparison, heat, judgement, learning, mistakes, origin, points, threshold,
+    comparison,
+    heat,
+    judgement,
+    learning,
+    mistakes,
+    origin,
+    points,
+    threshold,
 )  # fmt: skip
 from twinhead.report.markup import Html, code
 from twinhead.report.results import Results, read

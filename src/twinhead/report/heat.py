@@ -7,7 +7,15 @@ import pandas as pd
 from twinhead import explanation, paths
 from twinhead.report import thumbnails
 from twinhead.report.markup import (
-    Html, figure, folded, join, number, paragraph, picture, share, text,
+    Html,
+    figure,
+    folded,
+    join,
+    number,
+    paragraph,
+    picture,
+    share,
+    text,
 )  # fmt: skip
 from twinhead.report.results import Results
 

@@ -5,7 +5,18 @@ import pandas as pd
 from twinhead import paths, splits
 from twinhead.report import thumbnails
 from twinhead.report.markup import (
-    Html, bar, count, folded, join, number, paragraph, picture, share, table, text, with_interval,
+    Html,
+    bar,
+    count,
+    folded,
+    join,
+    number,
+    paragraph,
+    picture,
+    share,
+    table,
+    text,
+    with_interval,
 )  # fmt: skip
 from twinhead.report.results import Results
 
@@ -172,8 +183,10 @@ _DEFECT = ("defective", "defect_predicted")
 def _categories(test: pd.DataFrame) -> Html:
     names = sorted(set(test["category"]) | set(test["category_predicted"]))
     wrong = test[test["category"] != test["category_predicted"]]
-    pairs = wrong.groupby(["category", "category_predicted"]).size().sort_values(
-        ascending=False, kind="stable"
+    pairs = (
+        wrong.groupby(["category", "category_predicted"])
+        .size()
+        .sort_values(ascending=False, kind="stable")
     )
     rows = [[true, said, str(times)] for (true, said), times in pairs.head(100).items()]
     said = f"Category: {len(wrong):,} of {len(test):,} test images were taken for another."

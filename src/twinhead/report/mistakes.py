@@ -4,7 +4,15 @@ import pandas as pd
 
 from twinhead.report import thumbnails
 from twinhead.report.markup import (
-    Html, count, figure, folded, join, paragraph, picture, table, text,
+    Html,
+    count,
+    figure,
+    folded,
+    join,
+    paragraph,
+    picture,
+    table,
+    text,
 )  # fmt: skip
 from twinhead.report.results import Results
 

@@ -4,7 +4,6 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
-from pathlib import Path
 
 from twinhead import params, paths, splits
 from twinhead.report.markup import Html, code, folded, join, paragraph, table, text
@@ -13,7 +12,7 @@ from twinhead.report.results import Results
 
 def section(results: Results) -> Html:
     index, counts = results.metrics["index"], results.metrics["split"]
-    settings = dict(_flat(_relevant(results.settings)))
+    settings = dict(params.flat(params.relevant(results.settings)))
     facts = [
         ["folder", code(results.settings.data.root)],
         ["images", f"{index['images']:,}"],
@@ -47,25 +46,8 @@ def section(results: Results) -> Html:
 
 def overrides(settings: params.Params) -> Iterator[str]:
     """All params as `dvc exp run -S` takes them."""
-    for name, value in _flat(_relevant(settings)):
+    for name, value in params.flat(params.relevant(settings)):
         yield f"{name}={_override(value)}"
-
-
-def _flat(tree: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Nested keys joined by dots, with their values."""
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _relevant(settings: params.Params) -> dict:
-    """The embedded data set's params make nothing of another one."""
-    sections = settings.model_dump()
-    if Path(settings.data.root) != paths.SAMPLE:
-        del sections["sample"]
-    return sections
 
 
 def _commands(settings: params.Params) -> Html:

@@ -21,22 +21,26 @@ MOST_NAMES = 40
 def section(results: Results) -> Html:
     """The map as SVG: coloured by category or by defect without a script, thumbnails with one."""
     known = results.metrics["embed"]
-    neighbours, total = known["category_knn_accuracy"], len(results.embedding)
+    neighbours = known["category_knn_accuracy"]
     said = [] if neighbours is None else [
         "An image's nearest neighbours agree with it on the category for"
         f" {share(neighbours)} of the test images."
     ]  # fmt: skip
     return join([
         paragraph(
-            "Every image is a point; images that the network takes for alike lie together. Test"
-            " images have a ring. Point at one, or tap it, to see what it is; a category's name"
+            f"{_shown(results)} is a point; images that the network takes for alike lie together."
+            " Test images have a ring. Point at one, or tap it, to see what it is; a category's name"
             " enlarges it.",
             *said,
             f"Trustworthiness of the map: {number(known['trustworthiness'])} (1 is perfect).",
-            f"Of {total:,} images, every one in {total / MOST:.1f} is shown." if total > MOST else "",
         ),
         _map(results),
     ])  # fmt: skip
+
+
+def _shown(results: Results) -> str:
+    shown, known = min(len(results.embedding), MOST), len(results.predictions)
+    return "Every image" if shown == known else f"Each of {shown:,} out of {known:,} images"
 
 
 def _map(results: Results) -> Html:

@@ -41,15 +41,14 @@ class Results:
 
 def read(settings: params.Params) -> Results:
     """Read what the stages have left in the current directory."""
-    metrics = {
-        name: json.loads(paths.metrics(name).read_text(encoding="utf-8")) for name in STAGES
-    }
+    metrics = {name: json.loads(paths.metrics(name).read_text(encoding="utf-8")) for name in STAGES}
     predictions, embedding, explanations = map(
         _table, (paths.PREDICTIONS, paths.EMBEDDING, paths.EXPLANATIONS)
     )
     numbers = pd.Series(predictions.index, predictions["path"])
     embedding.index = numbers[embedding["path"]].to_numpy()
-    compared = paths.COMPARISON.read_text(encoding="utf-8")
+    known = paths.COMPARISON
+    compared = known.read_text(encoding="utf-8") if known.exists() else ""
     return Results(
         settings, metrics, predictions, embedding, explanations, pixels.load(paths.PIXELS), compared
     )

@@ -131,7 +131,7 @@ def _explorer(curves: dict, origin: str) -> Html:
         f'<div class="tiles">{tiles}</div>'
         '<p class="ask"><label>In 1,000 products of which'
         f' <input type="number" data-in="rate" value="{DEFECT_RATE}" min="0" max="100" step="0.1">'
-        " % are defective,</label> that would be <b data-out=\"misses\"></b> missed and"
+        ' % are defective,</label> that would be <b data-out="misses"></b> missed and'
         ' <b data-out="stops"></b> stopped for nothing.</p>'
         '<p class="ask"><label>If a miss costs as much as'
         f' <input type="number" data-in="cost" value="{MISS_COST}" min="0" step="1"> false alarms,'

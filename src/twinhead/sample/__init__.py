@@ -1,4 +1,5 @@
 """The embedded data set: fifteen rendered categories in MVTec AD's folders, with exact masks."""
+
 import multiprocessing
 import os
 import shutil

@@ -1,4 +1,5 @@
 """The defects' common forms: scratches, cracks, holes, stains, glue, threads, metal flakes."""
+
 import math
 from dataclasses import dataclass
 
@@ -6,7 +7,16 @@ import numpy as np
 
 from twinhead.sample.noise import ring_noise, smooth_noise
 from twinhead.sample.shapes import (
-    Array, Colour, Point, Sketch, cover, grid, outer, paint, ramp, stroke,
+    Array,
+    Colour,
+    Point,
+    Sketch,
+    cover,
+    grid,
+    outer,
+    paint,
+    ramp,
+    stroke,
 )
 
 
@@ -41,8 +51,14 @@ class Defect:
         return options[self.rng.integers(len(options))]
 
 
-def blob(rng: np.random.Generator, size: int, centre: Point, radius: float,
-         rough: float = 0.3, detail: int = 5) -> Array:
+def blob(
+    rng: np.random.Generator,
+    size: int,
+    centre: Point,
+    radius: float,
+    rough: float = 0.3,
+    detail: int = 5,
+) -> Array:
     """Return the (roughly signed) distance to an irregular spot."""
     x, y = grid(size)
     dx, dy = x - centre[0], y - centre[1]
@@ -51,26 +67,38 @@ def blob(rng: np.random.Generator, size: int, centre: Point, radius: float,
     return np.hypot(dx, dy) - radius * (1 + rough * wave)
 
 
-def path(rng: np.random.Generator, centre: Point, angle: float, length: float,
-         wander: float = 0.1, points: int = 24) -> list[Point]:
+def path(
+    rng: np.random.Generator,
+    centre: Point,
+    angle: float,
+    length: float,
+    wander: float = 0.1,
+    points: int = 24,
+) -> list[Point]:
     """Return a curve about `centre`; `wander` is its sideways deviation relative to its length."""
     along = np.linspace(-0.5, 0.5, points)
-    side = sum(rng.normal() / wave * np.sin(wave * np.pi * (along + rng.uniform(0, 2)))
-               for wave in (1, 2, 3, 5))
+    side = sum(
+        rng.normal() / wave * np.sin(wave * np.pi * (along + rng.uniform(0, 2)))
+        for wave in (1, 2, 3, 5)
+    )
     side = np.asarray(side) - np.mean(side)
-    return [outer((length * a, length * wander * s), centre, angle)
-            for a, s in zip(along.tolist(), side.tolist(), strict=True)]
+    return [
+        outer((length * a, length * wander * s), centre, angle)
+        for a, s in zip(along.tolist(), side.tolist(), strict=True)
+    ]
 
 
-def jagged(rng: np.random.Generator, size: int, centre: Point, angle: float, length: float,
-           width: float) -> Array:
+def jagged(
+    rng: np.random.Generator, size: int, centre: Point, angle: float, length: float, width: float
+) -> Array:
     """Return the coverage of a crack: a jagged line that tapers off, with a branch."""
     sketch = Sketch(size)
     line = path(rng, centre, angle, length, 0.06, 14)
-    line = [(px + rng.normal(0, 0.018) * length, py + rng.normal(0, 0.018) * length)
-            for px, py in line]
+    line = [
+        (px + rng.normal(0, 0.018) * length, py + rng.normal(0, 0.018) * length) for px, py in line
+    ]
     for i in range(len(line) - 1):
-        sketch.stroke(line[i:i + 2], width * (0.45 + math.sin(math.pi * (i + 0.5) / 13)))
+        sketch.stroke(line[i : i + 2], width * (0.45 + math.sin(math.pi * (i + 0.5) / 13)))
     fork = line[rng.integers(4, 10)]
     turn = angle + rng.choice((-1, 1)) * rng.uniform(0.4, 1.0)
     tip = outer((length * 0.22, 0.0), fork, turn)
@@ -78,8 +106,15 @@ def jagged(rng: np.random.Generator, size: int, centre: Point, angle: float, len
     return sketch.coverage()
 
 
-def scratch(defect: Defect, image: Array, centre: Point, region: Array | float, tone: Colour,
-            length: tuple[float, float] = (0.12, 0.5), angle: float | None = None) -> None:
+def scratch(
+    defect: Defect,
+    image: Array,
+    centre: Point,
+    region: Array | float,
+    tone: Colour,
+    length: tuple[float, float] = (0.12, 0.5),
+    angle: float | None = None,
+) -> None:
     """Scratch `image` in place: one to four near-parallel lines, the main one across `centre`."""
     size, rng = len(image), defect.rng
     angle = defect.angle() if angle is None else angle
@@ -91,19 +126,26 @@ def scratch(defect: Defect, image: Array, centre: Point, region: Array | float, 
         paint(image, alpha * region, tone)
 
 
-def hole(image: Array, height: Array, distance: Array, depth: float, dark: Colour,
-         rim: float = 0.0) -> None:
+def hole(
+    image: Array, height: Array, distance: Array, depth: float, dark: Colour, rim: float = 0.0
+) -> None:
     """Sink a hole into a surface in place; a `rim` is the height of the burr round it."""
     size = len(image)
     inside = cover(distance, size, 0.015)
     height -= depth * ramp(-distance, -0.01, 0.05)
     if rim:
-        height += rim * np.exp(-((distance - 0.02) / 0.02) ** 2)
+        height += rim * np.exp(-(((distance - 0.02) / 0.02) ** 2))
     paint(image, inside * 0.92, dark)
 
 
-def stain(defect: Defect, image: Array, distance: Array, colour: Colour,
-          opacity: tuple[float, float] = (0.35, 0.85), soft: float = 0.04) -> None:
+def stain(
+    defect: Defect,
+    image: Array,
+    distance: Array,
+    colour: Colour,
+    opacity: tuple[float, float] = (0.35, 0.85),
+    soft: float = 0.04,
+) -> None:
     """Dye a spot in place; the surface's own light and dark shows through."""
     size = len(image)
     alpha = cover(distance, size, soft) * defect.grade(*opacity)
@@ -146,8 +188,11 @@ def flake(defect: Defect, image: Array, height: Array, centre: Point) -> None:
     sketch = Sketch(size, coloured=True)
     for i in range(len(line) - 1):
         shine = 0.45 + 0.5 * abs(math.sin(1.3 * i + 3 * rng.random()))
-        sketch.stroke(line[i:i + 2], width * (0.5 + 0.5 * math.sin(math.pi * (i + 0.5) / 11)),
-                      (shine, shine, shine * 0.97))
+        sketch.stroke(
+            line[i : i + 2],
+            width * (0.5 + 0.5 * math.sin(math.pi * (i + 0.5) / 11)),
+            (shine, shine, shine * 0.97),
+        )
     alpha, colours = sketch.coloured()
     height *= 1 - alpha
     paint(image, alpha, colours)

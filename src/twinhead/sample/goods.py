@@ -1,4 +1,5 @@
 """Draw bottle, capsule, hazelnut, pill and toothbrush: (size, size, 3) float32, no sensor noise."""
+
 import math
 
 import numpy as np
@@ -8,7 +9,19 @@ from twinhead.sample.defects import Defect, blob, facets, jagged, path
 from twinhead.sample.light import blur, lit, shadow
 from twinhead.sample.noise import near, ring_noise, smooth_noise
 from twinhead.sample.shapes import (
-    Array, Sketch, box, bump, cover, flat, grid, local, lookup, outer, paint, ramp, stroke,
+    Array,
+    Sketch,
+    box,
+    bump,
+    cover,
+    flat,
+    grid,
+    local,
+    lookup,
+    outer,
+    paint,
+    ramp,
+    stroke,
 )
 
 Generator = np.random.Generator
@@ -21,22 +34,63 @@ def bottle(rng: Generator, size: int, defect: Defect | None) -> Array:
     dx, dy = local(x, y, centre)
     r, angle = np.hypot(dx, dy) / radius, np.arctan2(dy, dx)
     r += 0.006 * ring_noise(rng, angle, 3) * ramp(r, 0.4, 0.7)
-    image = lookup(r, [0, 0.3, 0.47, 0.49, 0.505, 0.53, 0.57, 0.61, 0.66, 0.69, 0.715, 0.735, 0.76,
-                       0.80, 0.85, 0.89, 0.93, 0.955, 0.98, 1.0],
-                   [(0.16, 0.15, 0.19), (0.125, 0.115, 0.15), (0.08, 0.075, 0.10),
-                    (0.24, 0.15, 0.13), (0.17, 0.17, 0.19), (0.20, 0.23, 0.25),
-                    (0.13, 0.14, 0.17), (0.25, 0.30, 0.31), (0.13, 0.14, 0.18),
-                    (0.16, 0.16, 0.20), (0.34, 0.31, 0.33), (0.20, 0.19, 0.23),
-                    (0.13, 0.12, 0.17), (0.24, 0.24, 0.30), (0.14, 0.13, 0.19),
-                    (0.42, 0.43, 0.48), (0.20, 0.19, 0.25), (0.32, 0.32, 0.37),
-                    (0.13, 0.12, 0.16), (0.30, 0.30, 0.33)])
+    image = lookup(
+        r,
+        [
+            0,
+            0.3,
+            0.47,
+            0.49,
+            0.505,
+            0.53,
+            0.57,
+            0.61,
+            0.66,
+            0.69,
+            0.715,
+            0.735,
+            0.76,
+            0.80,
+            0.85,
+            0.89,
+            0.93,
+            0.955,
+            0.98,
+            1.0,
+        ],
+        [
+            (0.16, 0.15, 0.19),
+            (0.125, 0.115, 0.15),
+            (0.08, 0.075, 0.10),
+            (0.24, 0.15, 0.13),
+            (0.17, 0.17, 0.19),
+            (0.20, 0.23, 0.25),
+            (0.13, 0.14, 0.17),
+            (0.25, 0.30, 0.31),
+            (0.13, 0.14, 0.18),
+            (0.16, 0.16, 0.20),
+            (0.34, 0.31, 0.33),
+            (0.20, 0.19, 0.23),
+            (0.13, 0.12, 0.17),
+            (0.24, 0.24, 0.30),
+            (0.14, 0.13, 0.19),
+            (0.42, 0.43, 0.48),
+            (0.20, 0.19, 0.25),
+            (0.32, 0.32, 0.37),
+            (0.13, 0.12, 0.16),
+            (0.30, 0.30, 0.33),
+        ],
+    )
     rim = ramp(r, 0.5, 0.56)
     image *= (1 + rim * (0.25 * ring_noise(rng, angle, 6) + 0.04 * smooth_noise(rng, size, 40)))[
-        ..., None]
-    for at, width, tone, detail in ((0.735, 0.013, (0.86, 0.52, 0.34), 9),
-                                    (0.685, 0.008, (0.80, 0.58, 0.45), 14),
-                                    (0.60, 0.012, (0.46, 0.54, 0.55), 9),
-                                    (0.525, 0.008, (0.42, 0.45, 0.48), 12)):
+        ..., None
+    ]
+    for at, width, tone, detail in (
+        (0.735, 0.013, (0.86, 0.52, 0.34), 9),
+        (0.685, 0.008, (0.80, 0.58, 0.45), 14),
+        (0.60, 0.012, (0.46, 0.54, 0.55), 9),
+        (0.525, 0.008, (0.42, 0.45, 0.48), 12),
+    ):
         arcs = ramp(ring_noise(rng, angle, detail), -0.25, 0.75)
         paint(image, 0.85 * arcs * bump(r, at + 0.012 * ring_noise(rng, angle, 4), width), tone)
     if defect:
@@ -95,8 +149,12 @@ def capsule(rng: Generator, size: int, defect: Defect | None) -> Array:
     printing.letters("500", (outer((0.36, lift + shift), *frame), turn), 0.19, 0.034)
     printing.letters("L", (outer((-0.36, lift), *frame), frame[1]), 0.19, 0.034)
     if slip == "double":
-        printing.letters("500", (outer((0.36 + defect.grade(0.04, 0.09), lift + 0.04), *frame),
-                                 frame[1]), 0.19, 0.03)
+        printing.letters(
+            "500",
+            (outer((0.36 + defect.grade(0.04, 0.09), lift + 0.04), *frame), frame[1]),
+            0.19,
+            0.03,
+        )
     ink = printing.coverage()
     if slip == "smear":
         gone = cover(u - 0.36 - defect.rng.uniform(-0.1, 0.1), size, 0.1)
@@ -142,13 +200,17 @@ def hazelnut(rng: Generator, size: int, defect: Defect | None) -> Array:
     stripes = stripes * ramp(-u, -0.75, -0.3)
     speckle = smooth_noise(rng, size, 90, 2)
     tone = 0.5 + 0.22 * stripes + 0.05 * smooth_noise(rng, size, 5, 2) + 0.05 * speckle
-    image = lookup(tone, [0, 0.4, 0.7, 1], [(0.24, 0.11, 0.05), (0.46, 0.25, 0.125),
-                                           (0.60, 0.36, 0.20), (0.72, 0.50, 0.31)])
+    image = lookup(
+        tone,
+        [0, 0.4, 0.7, 1],
+        [(0.24, 0.11, 0.05), (0.46, 0.25, 0.125), (0.60, 0.36, 0.20), (0.72, 0.50, 0.31)],
+    )
     image *= rng.uniform(0.93, 1.07)
     scar_edge = u + length * (0.63 + 0.05 * ring_noise(rng, v * 2, 9)) - 0.18 * v2 * v2
     scar = cover(scar_edge, size, 0.03)
     pale = (0.62 + 0.05 * smooth_noise(rng, size, 28, 3))[..., None] * np.array(
-        [1.0, 0.80, 0.58], np.float32)
+        [1.0, 0.80, 0.58], np.float32
+    )
     paint(image, scar * 0.85, pale)
     height += 0.003 * stripes * (1 - scar) + 0.006 * scar * smooth_noise(rng, size, 40, 2)
     height -= 0.02 * ramp(-scar_edge, -0.01, 0.03)
@@ -156,16 +218,18 @@ def hazelnut(rng: Generator, size: int, defect: Defect | None) -> Array:
     if defect:
         dice, at = defect.rng, outer(defect.spot(0.36), centre, 0.0)
         if defect.type == "crack":
-            alpha = jagged(dice, size, at, defect.angle(), defect.grade(0.35, 1.1),
-                           defect.grade(0.018, 0.05))
+            alpha = jagged(
+                dice, size, at, defect.angle(), defect.grade(0.35, 1.1), defect.grade(0.018, 0.05)
+            )
             paint(image, 0.5 * blur(alpha, 0.015), (0.70, 0.50, 0.34))
             paint(image, alpha, (0.045, 0.02, 0.012))
             height -= 0.04 * blur(alpha, 0.012)
         elif defect.type == "cut":
             cu, cv = local(x, y, at, defect.angle())
             half = defect.grade(0.08, 0.26)
-            slit = np.maximum(abs(cv) - defect.grade(0.016, 0.05) * (1 - (cu / half) ** 2),
-                              abs(cu) - half)
+            slit = np.maximum(
+                abs(cv) - defect.grade(0.016, 0.05) * (1 - (cu / half) ** 2), abs(cu) - half
+            )
             paint(image, cover(slit, size, 0.012), (0.90, 0.80, 0.62))
             height -= 0.03 * ramp(-slit, -0.01, 0.03)
         elif defect.type == "hole":
@@ -174,11 +238,18 @@ def hazelnut(rng: Generator, size: int, defect: Defect | None) -> Array:
             defects.hole(image, height, spot, 0.05, (0.035, 0.018, 0.012))
         else:
             printing = Sketch(size)
-            printing.letters(defect.choose("C7", "B50", "L7"), (at, defect.angle()),
-                             defect.grade(0.13, 0.3), defect.grade(0.022, 0.05))
+            printing.letters(
+                defect.choose("C7", "B50", "L7"),
+                (at, defect.angle()),
+                defect.grade(0.13, 0.3),
+                defect.grade(0.022, 0.05),
+            )
             ink = printing.coverage() * np.clip(0.85 + 0.15 * speckle, 0, 1)
-            paint(image, ink * defect.grade(0.5, 0.95), defect.choose(
-                (0.88, 0.88, 0.9), (0.14, 0.16, 0.4)))
+            paint(
+                image,
+                ink * defect.grade(0.5, 0.95),
+                defect.choose((0.88, 0.88, 0.9), (0.14, 0.16, 0.4)),
+            )
     nut = lit(image, height, 0.28, gloss=0.20, power=18)
     scene = flat(size, (0.022, 0.022, 0.024))
     paint(scene, cover((r - 1) * 0.66, size), nut)
@@ -241,13 +312,23 @@ def pill(rng: Generator, size: int, defect: Defect | None) -> Array:
         elif kind == "crack":
             rim = outer((0.5 * (side := defect.sign()), 0.26 * defect.sign()), *frame)
             long = defect.grade(0.22, 0.75)
-            alpha = jagged(dice, size, rim, frame[1] + dice.uniform(0.7, 2.4), long,
-                           defect.grade(0.014, 0.035)) * inside
+            alpha = (
+                jagged(
+                    dice,
+                    size,
+                    rim,
+                    frame[1] + dice.uniform(0.7, 2.4),
+                    long,
+                    defect.grade(0.014, 0.035),
+                )
+                * inside
+            )
             paint(image, alpha * 0.85, (0.30, 0.26, 0.23))
             height -= 0.03 * blur(alpha, 0.01)
             if defect.severity > 0.5:
-                chip = blob(dice, size, outer((0.74 * side, 0.1), *frame), defect.grade(0.05, 0.13),
-                            0.35)
+                chip = blob(
+                    dice, size, outer((0.74 * side, 0.1), *frame), defect.grade(0.05, 0.13), 0.35
+                )
                 gone = cover(chip, size)
                 height -= 0.08 * gone + 0.01 * gone * smooth_noise(dice, size, 40)
                 paint(image, 0.8 * gone, (0.62, 0.59, 0.55))
@@ -264,10 +345,43 @@ def toothbrush(rng: Generator, size: int, defect: Defect | None) -> Array:
     x, y = grid(size)
     centre, turn = near(rng, 0.015), rng.normal(0, 0.015)
     u, v = local(x, y, centre, turn)
-    half = lookup(v, [-0.9, -0.89, -0.87, -0.82, -0.74, -0.62, -0.52, -0.3, 0.0, 0.3, 0.55, 0.74,
-                      0.84, 0.95, 1.2],
-                  [0.05, 0.09, 0.15, 0.215, 0.255, 0.275, 0.31, 0.355, 0.37, 0.355, 0.305, 0.22,
-                   0.155, 0.125, 0.115])
+    half = lookup(
+        v,
+        [
+            -0.9,
+            -0.89,
+            -0.87,
+            -0.82,
+            -0.74,
+            -0.62,
+            -0.52,
+            -0.3,
+            0.0,
+            0.3,
+            0.55,
+            0.74,
+            0.84,
+            0.95,
+            1.2,
+        ],
+        [
+            0.05,
+            0.09,
+            0.15,
+            0.215,
+            0.255,
+            0.275,
+            0.31,
+            0.355,
+            0.37,
+            0.355,
+            0.305,
+            0.22,
+            0.155,
+            0.125,
+            0.115,
+        ],
+    )
     d = np.maximum((abs(u) - half) * np.float32(0.85), -0.9 - v)
     height = 0.16 * np.sqrt(np.clip(1 - (u / np.clip(half, 0.02, 1)) ** 4, 0, 1))
     image = flat(size, (0.76, 0.80, 0.78)) * (1 + 0.012 * smooth_noise(rng, size, 6))[..., None]
@@ -277,8 +391,15 @@ def toothbrush(rng: Generator, size: int, defect: Defect | None) -> Array:
     scene = flat(size, (0.05, 0.048, 0.062)) + 0.006 * smooth_noise(rng, size, 40, 2)[..., None]
     paint(scene, cover(d, size, 0.008), body)
 
-    tufts = [(-0.09, -0.70), (0.09, -0.70), (0.0, -0.77), (0.0, -0.64), (-0.13, -0.60),
-             (0.13, -0.60), (0.0, -0.53)]
+    tufts = [
+        (-0.09, -0.70),
+        (0.09, -0.70),
+        (0.0, -0.77),
+        (0.0, -0.64),
+        (-0.13, -0.60),
+        (0.13, -0.60),
+        (0.0, -0.53),
+    ]
     kinds = [0, 0, 0, 1, 0, 0, 0]
     for row in range(8):
         down = -0.42 + row * 0.142
@@ -296,7 +417,7 @@ def toothbrush(rng: Generator, size: int, defect: Defect | None) -> Array:
             gone = set(order[:number])
         else:
             away = defect.angle()
-            splay = {i: away + 0.2 * k for k, i in enumerate(order[:number + 1])}
+            splay = {i: away + 0.2 * k for k, i in enumerate(order[: number + 1])}
     sketch = Sketch(size, coloured=True)
     for number, ((tu, tv), blue) in enumerate(zip(tufts, kinds, strict=True)):
         draws = np.clip(rng.normal(0, 1, (44, 5)), -1.7, 1.7).tolist()
@@ -315,8 +436,11 @@ def toothbrush(rng: Generator, size: int, defect: Defect | None) -> Array:
                 lean = long * math.cos(away), long * math.sin(away)
             stop = start[0] + lean[0] * 0.8 + 0.006 * c, start[1] + lean[1] * 0.8 + 0.006 * e
             level = 0.75 + 0.16 * f
-            tone = (0.24 * level, 0.33 * level, 0.62 * level) if blue else (
-                0.86 * level, 0.92 * level, 0.97 * level)
+            tone = (
+                (0.24 * level, 0.33 * level, 0.62 * level)
+                if blue
+                else (0.86 * level, 0.92 * level, 0.97 * level)
+            )
             sketch.stroke([start, stop], 0.009, tone)
     alpha, colours = sketch.coloured()
     paint(scene, 0.5 * shadow(alpha, (0.012, 0.02), 0.02) * cover(d, size), (0.15, 0.18, 0.22))
@@ -326,12 +450,18 @@ def toothbrush(rng: Generator, size: int, defect: Defect | None) -> Array:
         spot = blob(defect.rng, size, at, defect.grade(0.03, 0.09), 0.5, 7)
         mottled = 1 + 0.25 * smooth_noise(defect.rng, size, 60)
         dirt = defect.choose((0.16, 0.10, 0.06), (0.50, 0.18, 0.12), (0.42, 0.36, 0.12))
-        paint(scene, cover(spot, size, 0.01) * defect.grade(0.7, 1),
-              mottled[..., None] * np.array(dirt, np.float32))
+        paint(
+            scene,
+            cover(spot, size, 0.01) * defect.grade(0.7, 1),
+            mottled[..., None] * np.array(dirt, np.float32),
+        )
     return scene
 
 
 GOODS = {
-    "bottle": bottle, "capsule": capsule, "hazelnut": hazelnut, "pill": pill,
+    "bottle": bottle,
+    "capsule": capsule,
+    "hazelnut": hazelnut,
+    "pill": pill,
     "toothbrush": toothbrush,
 }

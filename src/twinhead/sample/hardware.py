@@ -1,4 +1,5 @@
 """Draw cable, metal nut, screw, transistor and zipper: (size, size, 3) float32, no sensor noise."""
+
 import math
 
 import numpy as np
@@ -8,8 +9,22 @@ from twinhead.sample.defects import Defect, blob, path
 from twinhead.sample.light import blur, lit, shadow
 from twinhead.sample.noise import near, ring_noise, smooth_noise
 from twinhead.sample.shapes import (
-    Array, Colour, Point, Sketch, box, bump, cover, flat, grid, local, lookup, outer, paint, ramp,
-    stroke, window,
+    Array,
+    Colour,
+    Point,
+    Sketch,
+    box,
+    bump,
+    cover,
+    flat,
+    grid,
+    local,
+    lookup,
+    outer,
+    paint,
+    ramp,
+    stroke,
+    window,
 )
 
 Generator = np.random.Generator
@@ -34,12 +49,18 @@ def cable(rng: Generator, size: int, defect: Defect | None) -> Array:
         sheath = np.maximum(sheath, -notch - 0.012 * smooth_noise(defect.rng, size, 24))
     filler = 0.20 + 0.03 * smooth_noise(rng, size, 40, 3)
     filler = filler * (1 - 0.5 * bump(r, 0.82, 0.06))
-    paint(image, cover(r - radius + 0.5 * wall, size), filler[..., None] * np.array(
-        [1.0, 0.96, 0.92], np.float32))
+    paint(
+        image,
+        cover(r - radius + 0.5 * wall, size),
+        filler[..., None] * np.array([1.0, 0.96, 0.92], np.float32),
+    )
     rubber = rng.uniform(0.52, 0.58) + 0.02 * smooth_noise(rng, size, 60, 2)
     rubber = rubber + 0.04 * np.sin(angle + 2)
-    paint(image, cover(sheath, size, 0.008), rubber[..., None] * np.array(
-        [1.0, 1.0, 1.03], np.float32))
+    paint(
+        image,
+        cover(sheath, size, 0.008),
+        rubber[..., None] * np.array([1.0, 1.0, 1.03], np.float32),
+    )
     height += 0.05 * ramp(-sheath, 0, 0.045)
 
     colours = [(0.27, 0.42, 0.19), (0.16, 0.27, 0.50), (0.45, 0.42, 0.39)]
@@ -63,8 +84,13 @@ def cable(rng: Generator, size: int, defect: Defect | None) -> Array:
         wire = defect.choose(*wires)
         for _ in range(1 + int(2.5 * defect.severity)):
             side = defect.angle()
-            line = path(defect.rng, outer((0.31, 0), wire, side),
-                        side + defect.rng.normal(0, 0.5), defect.grade(0.2, 0.42), 0.14)
+            line = path(
+                defect.rng,
+                outer((0.31, 0), wire, side),
+                side + defect.rng.normal(0, 0.5),
+                defect.grade(0.2, 0.42),
+                0.14,
+            )
             under = stroke(size, [(a + 0.02, b + 0.025) for a, b in line], 0.06)
             paint(image, 0.7 * under, (0.05, 0.04, 0.04))
             alpha = stroke(size, line, 0.055)
@@ -243,8 +269,10 @@ def transistor(rng: Generator, size: int, defect: Defect | None) -> Array:
     place, turn = (offset[0] + jiggle[0], offset[1] - 0.24 + jiggle[1]), rng.normal(0, 0.02)
     if kind == "misplaced":
         turn += defect.sign() * defect.grade(0.18, 1.2)
-        place = (place[0] + defect.sign() * defect.grade(0.08, 0.3),
-                 place[1] + defect.grade(0.05, 0.2))
+        place = (
+            place[0] + defect.sign() * defect.grade(0.08, 0.3),
+            place[1] + defect.grade(0.05, 0.2),
+        )
     legs = []
     for number in (-1, 0, 1):
         wobble = rng.normal(0, 0.01, 3).tolist()
@@ -270,15 +298,27 @@ def transistor(rng: Generator, size: int, defect: Defect | None) -> Array:
     scene *= (1 - 0.55 * shadow(wires, (0.03, 0.045), 0.025))[..., None]
     round_wire = blur(wires, 0.018)
     tin = (0.62 + 0.05 * smooth_noise(rng, size, 30, 2))[..., None] * np.array(
-        [1.0, 0.99, 0.97], np.float32)
-    paint(scene, wires, lit(tin * np.ones((size, size, 1), np.float32), 0.05 * round_wire, 0.5,
-                            gloss=0.45, power=20))
+        [1.0, 0.99, 0.97], np.float32
+    )
+    paint(
+        scene,
+        wires,
+        lit(
+            tin * np.ones((size, size, 1), np.float32), 0.05 * round_wire, 0.5, gloss=0.45, power=20
+        ),
+    )
     u, v = local(x, y, place, turn)
     d = box(u, v, 0.40, 0.31, 0.05)
     chip_spot = None
     if kind == "damaged_case":
-        corner = outer((defect.sign() * defect.rng.uniform(0.2, 0.4),
-                        defect.sign() * defect.rng.uniform(0.24, 0.3)), place, turn)
+        corner = outer(
+            (
+                defect.sign() * defect.rng.uniform(0.2, 0.4),
+                defect.sign() * defect.rng.uniform(0.24, 0.3),
+            ),
+            place,
+            turn,
+        )
         chip_spot = blob(defect.rng, size, corner, defect.grade(0.07, 0.2), 0.35, 7)
     grit = smooth_noise(rng, size, 140, 2)
     height = 0.09 * ramp(-d, 0, 0.07) - 0.03 * ramp(v, 0.1, 0.32) + 0.0016 * grit
@@ -332,8 +372,9 @@ def zipper(rng: Generator, size: int, defect: Defect | None) -> Array:
         edge = np.maximum(edge, -bite - 0.01 * fuzz)
         for _ in range(int(defect.grade(6, 16))):
             root = (at[0] + dice.normal(0, 0.05), at[1] + dice.normal(0, 0.08))
-            frayed.stroke(path(dice, root, dice.normal(0, 0.5), dice.uniform(0.08, 0.2), 0.2, 8),
-                          0.006)
+            frayed.stroke(
+                path(dice, root, dice.normal(0, 0.5), dice.uniform(0.08, 0.2), 0.2, 8), 0.006
+            )
     elif kind == "fabric_interior":
         dice = defect.rng
         at = (middle + defect.sign() * dice.uniform(0.42, 0.62), dice.uniform(-0.75, 0.75))
@@ -393,6 +434,9 @@ def _teeth(scene: Array, teeth: list[tuple[Point, int, float, float, float]]) ->
 
 
 HARDWARE = {
-    "cable": cable, "metal_nut": metal_nut, "screw": screw, "transistor": transistor,
+    "cable": cable,
+    "metal_nut": metal_nut,
+    "screw": screw,
+    "transistor": transistor,
     "zipper": zipper,
 }

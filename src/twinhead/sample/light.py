@@ -1,4 +1,5 @@
 """Light and camera: shading of height fields, soft shadows, and what a sensor adds."""
+
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
@@ -30,8 +31,14 @@ def shade(
     return facing(to_lamp), facing(half) ** power
 
 
-def lit(albedo: Array, height: Array, ambient: float = 0.4, gloss: float = 0.0,
-        power: float = 24.0, lamp: tuple[float, float, float] = LAMP) -> Array:
+def lit(
+    albedo: Array,
+    height: Array,
+    ambient: float = 0.4,
+    gloss: float = 0.0,
+    power: float = 24.0,
+    lamp: tuple[float, float, float] = LAMP,
+) -> Array:
     """Return the image of a coloured relief: albedo (size, size, 3), height (size, size)."""
     diffuse, specular = shade(height, lamp, power)
     level = lamp[2] / float(np.linalg.norm(lamp))  # a level surface keeps its albedo

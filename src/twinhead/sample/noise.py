@@ -1,4 +1,5 @@
 """Procedural noise whose random draws don't depend on the image size: a picture keeps its look."""
+
 import numpy as np
 from PIL import Image
 

@@ -1,4 +1,5 @@
 """One image of the data set, with its mask: the same draw with and without the defect, compared."""
+
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,4 +1,5 @@
 """Which images the data set holds: MVTec AD's categories, defect types and proportions."""
+
 from collections.abc import Sequence
 
 GOOD = ("train/good", "test/good")
@@ -7,8 +8,12 @@ GOOD = ("train/good", "test/good")
 # as published by Bergmann et al., MVTec AD, CVPR 2019 (toothbrush's defect types are our own).
 PUBLISHED: dict[str, tuple[int, int, int, tuple[str, ...]]] = {
     "bottle": (209, 20, 63, ("broken_large", "broken_small", "contamination")),
-    "cable": (224, 58, 92, ("bent_wire", "cable_swap", "cut_outer_insulation", "missing_cable",
-                            "poke_insulation")),
+    "cable": (
+        224,
+        58,
+        92,
+        ("bent_wire", "cable_swap", "cut_outer_insulation", "missing_cable", "poke_insulation"),
+    ),
     "capsule": (219, 23, 109, ("crack", "faulty_imprint", "poke", "scratch", "squeeze")),
     "carpet": (280, 28, 89, ("color", "cut", "hole", "metal_contamination", "thread")),
     "grid": (264, 21, 57, ("bent", "broken", "glue", "metal_contamination", "thread")),
@@ -16,14 +21,22 @@ PUBLISHED: dict[str, tuple[int, int, int, tuple[str, ...]]] = {
     "leather": (245, 32, 92, ("color", "cut", "fold", "glue", "poke")),
     "metal_nut": (220, 22, 93, ("bent", "color", "flip", "scratch")),
     "pill": (267, 26, 141, ("color", "contamination", "crack", "faulty_imprint", "scratch")),
-    "screw": (320, 41, 119, ("manipulated_front", "scratch_head", "scratch_neck", "thread_side",
-                             "thread_top")),
+    "screw": (
+        320,
+        41,
+        119,
+        ("manipulated_front", "scratch_head", "scratch_neck", "thread_side", "thread_top"),
+    ),
     "tile": (230, 33, 84, ("crack", "glue_strip", "gray_stroke", "oil", "rough")),
     "toothbrush": (60, 12, 30, ("bent_bristles", "contamination", "missing_bristles")),
     "transistor": (213, 60, 40, ("bent_lead", "cut_lead", "damaged_case", "misplaced")),
     "wood": (247, 19, 60, ("color", "hole", "liquid", "scratch")),
-    "zipper": (240, 32, 119, ("broken_teeth", "fabric_border", "fabric_interior", "split_teeth",
-                              "squeezed_teeth")),
+    "zipper": (
+        240,
+        32,
+        119,
+        ("broken_teeth", "fabric_border", "fabric_interior", "split_teeth", "squeezed_teeth"),
+    ),
 }
 LEAST_PER_CATEGORY = 24
 LEAST_PER_DEFECT_TYPE = 2

@@ -1,4 +1,5 @@
 """Draw carpet, grid, leather, tile and wood: (size, size, 3) float32, no sensor noise."""
+
 import math
 
 import numpy as np
@@ -8,7 +9,17 @@ from twinhead.sample.defects import Defect, blob, jagged, path
 from twinhead.sample.light import blur, lit
 from twinhead.sample.noise import cell_noise, ring_noise, smooth_noise
 from twinhead.sample.shapes import (
-    Array, box, bump, cover, flat, grid, local, lookup, paint, ramp, stroke,
+    Array,
+    box,
+    bump,
+    cover,
+    flat,
+    grid,
+    local,
+    lookup,
+    paint,
+    ramp,
+    stroke,
 )
 
 Generator = np.random.Generator
@@ -190,7 +201,8 @@ def tile(rng: Generator, size: int, defect: Defect | None) -> Array:
             spot = blob(dice, size, at, defect.grade(0.18, 0.42), 0.3, 5)
             inside = cover(spot, size, 0.05)
             image *= 1 - inside[..., None] * defect.grade(0.22, 0.42) * np.array(
-                [0.9, 1.0, 1.15], np.float32)
+                [0.9, 1.0, 1.15], np.float32
+            )
             height += 0.012 * ramp(-spot, 0, 0.05)
         else:
             spot = blob(dice, size, at, defect.grade(0.14, 0.4), 0.4, 7)
@@ -211,8 +223,11 @@ def wood(rng: Generator, size: int, defect: Defect | None) -> Array:
     fibres = smooth_noise(rng, size, (7, 260), 2)
     pores = ramp(smooth_noise(rng, size, (26, 230)), 1.25, 1.9)
     tone = 0.5 + 0.38 * rings + 0.09 * fibres + 0.05 * smooth_noise(rng, size, (3, 5))
-    image = lookup(tone, [0, 0.35, 0.65, 1], [(0.36, 0.21, 0.13), (0.52, 0.325, 0.21),
-                                             (0.62, 0.41, 0.275), (0.72, 0.51, 0.36)])
+    image = lookup(
+        tone,
+        [0, 0.35, 0.65, 1],
+        [(0.36, 0.21, 0.13), (0.52, 0.325, 0.21), (0.62, 0.41, 0.275), (0.72, 0.51, 0.36)],
+    )
     image *= rng.uniform(0.96, 1.05) * (1 - 0.38 * pores)[..., None]
     height = 0.0012 * fibres - 0.003 * pores
     if defect:
