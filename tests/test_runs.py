@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import Workspace
 from test_pipeline import assert_complete, client, ran, runs, workspace  # noqa: F401  (a fixture)
 
@@ -44,6 +45,10 @@ def wait_for_workers(repository: Workspace, count: int) -> None:
 
 def test_two_workers_run_a_grid_on_a_new_store_with_the_model_from_the_cache(finished, clone):
     clone.dvc("cache", "dir", "--local", str(finished.root / ".dvc/cache"))
+    pipeline = yaml.safe_load((clone.root / "dvc.yaml").read_text(encoding="utf-8"))
+    del pipeline["stages"]["sample"]  # never run here, so that `dvc exp apply` would miss its images
+    (clone.root / "dvc.yaml").write_text(yaml.safe_dump(pipeline), encoding="utf-8")
+    clone.git("commit", "--quiet", "--all", "--message", "Use images of our own")
     clone.dvc("exp", "run", "--queue", "report", "-S", "evaluate.bootstrap=110,120")
     clone.dvc("queue", "start", "-j", "2")
     wait_for_workers(clone, 2)

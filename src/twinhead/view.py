@@ -18,9 +18,11 @@ COLUMNS = [
     "metrics.`test/defect_auroc`",
     "metrics.`train/defect_auroc`",
     "metrics.`explain/pointing_hit`",
-    "tags.`dvc.experiment`",
 ]
 SECTION = "training and result"
+GROUPS = dict.fromkeys(["test", "val", "train", "explain", "embed"], True)
+GROUPS |= dict.fromkeys(["training", "index", "split"], False)
+"""The other metrics' sections in their order, and whether they are unfolded."""
 CURVES = ("loss", "category_accuracy", "defect_accuracy")
 BARS = ("test/defect_auroc_category_mean", "test/category_accuracy")
 
@@ -37,9 +39,8 @@ def state() -> str:
     shown = {
         "selectedColumns": COLUMNS,
         "compareRunCharts": curves + [_chart("LINE", "defect_auroc/val")] + bars + spare,
-        "compareRunSections": [
-            {"uuid": KEY, "name": SECTION, "display": True, "isReordered": True}
-        ],
+        "compareRunSections": [_section(SECTION, KEY)]
+        + [_section(name, f"{KEY}-{name}", unfolded) for name, unfolded in GROUPS.items()],
         "isAccordionReordered": True,
     }
     return json.dumps(shown, separators=(",", ":"))
@@ -48,6 +49,10 @@ def state() -> str:
 def link(experiment: str) -> str:
     """Return the page that compares the runs, as what follows the UI's address."""
     return f"#/experiments/{experiment}/runs?viewStateShareKey={KEY}&compareRunsMode=CHART"
+
+
+def _section(name: str, uuid: str, unfolded: bool = True) -> dict:
+    return {"uuid": uuid, "name": name, "display": unfolded, "isReordered": True}
 
 
 def _chart(kind: str, metric: str, **options: object) -> dict:
