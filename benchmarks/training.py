@@ -1,12 +1,12 @@
 """Does training run at the processor's pace, and how far is it from decoding in every epoch?
 
-Three ways to train the paper's network for an epoch on the same rendered images of 1024 × 1024:
-from one batch that is in memory already (the processor's pace), from the stored pixels as `train`
-does, augmentation included, and from the PNG files, decoded and resized anew by tf.data in every
-epoch, as tutorials do. The first two take turns in one process; the last runs in one of its own,
-since `train` asks TensorFlow for repeatable operations, which slow tf.data down.
+Three ways to train for an epoch on the same rendered images of 1024 × 1024: from one batch that is
+in memory already (the processor's pace); from the store as `train` does, which is pixels with their
+augmentation, or a frozen backbone's features; and from the PNG files, decoded and resized anew by
+tf.data in every epoch, as tutorials do. The first two take turns in one process; the last runs in
+one of its own, since `train` asks TensorFlow for repeatable operations, which slow tf.data down.
 
-    python benchmarks/training.py [--images 384] [--precision mixed_bfloat16]
+    python benchmarks/training.py [--backbone efficientnet_lite0] [--precision mixed_bfloat16]
 """
 
 import argparse
@@ -23,25 +23,26 @@ import numpy as np
 
 from twinhead import catalog, params, pixels, sample, stage
 
-SIZE, TURNS = 224, 5
+SIZES = {"cnn": 224, "efficientnet_lite0": 448}
+TURNS = 3
 
 
-def main(images: int, precision: str) -> None:
+def main(images: int, backbone: str, precision: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "photos"
         sample.render(root, images, 1024)
-        here = [sys.executable, __file__, "--images", str(images), "--precision", precision]
+        here = [sys.executable, __file__, "--backbone", backbone, "--precision", precision]
         memory, stored = _one("stored", root, here)
         (naive,) = _one("files", root, here)
-    print(f"{images} images, {precision}, images/s (median of {TURNS} epochs each)")
+    print(f"{backbone}, {images} images, {precision}, images/s (median of {TURNS} epochs each)")
     for name, pace in (
         ("one batch in memory", memory),
-        ("stored pixels", stored),
+        ("the store", stored),
         ("files", naive),
     ):
         print(f"  {name:22} {pace:7.1f}")
-    print(f"stored pixels / one batch in memory: {stored / memory:.2f}")
-    print(f"stored pixels / files decoded in every epoch: {stored / naive:.1f}")
+    print(f"the store / one batch in memory: {stored / memory:.2f}")
+    print(f"the store / files decoded in every epoch: {stored / naive:.1f}")
 
 
 def _one(way: str, root: Path, command: list[str]) -> list[float]:
@@ -52,27 +53,36 @@ def _one(way: str, root: Path, command: list[str]) -> list[float]:
 
 
 def from_stored(root: Path, settings: params.Params) -> list[float]:
-    """The pace of one batch in memory and of the stored pixels, epochs of the two in turn."""
+    """The pace of one batch in memory and of the store, epochs of the two in turn."""
     import tensorflow as tf
 
+    from twinhead import features, network
     from twinhead.batches import Batches
 
     tf.config.experimental.enable_op_determinism()
     model, frame, targets = _prepare(root, settings)
+    image_size = SIZES[settings.model.backbone]
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / name for name in ("pixels.npy", "masks.npy", "decoded.csv")]
-        pixels.build(frame, root, SIZE, *files)
+        pixels.build(frame, root, image_size, *files)
         stored, rows = pixels.load(files[0]), np.arange(len(frame))
+        if network.is_frozen(settings.model):
+            trunk, kept = network.imagenet_trunk(image_size), Path(folder) / "features.npy"
+            features.build(trunk.predict_on_batch, trunk.output.shape[-1], stored, 1, kept)
+            stored = features.load(kept)
+        part = network.part_for(model, stored)
+        _compile(part, settings)
         steps, size = len(rows) // settings.train.batch_size, settings.train.batch_size
         rows = rows[: steps * size]
-        batch = tf.constant(stored[:size], tf.float32), {n: v[:size] for n, v in targets.items()}
+        given = stored[:size, 0] if stored.ndim == 3 else stored[:size]
+        batch = tf.constant(given, tf.float32), {n: v[:size] for n, v in targets.items()}
         memory = tf.data.Dataset.from_tensors(batch).repeat(steps)
 
         def from_store() -> None:
             batches = Batches(stored, rows, targets, size, settings.train, epoch=1)
-            model.fit(batches, shuffle=False, verbose=0)
+            part.fit(batches, shuffle=False, verbose=0)
 
-        ways = [lambda: model.fit(memory, shuffle=False, verbose=0), from_store]
+        ways = [lambda: part.fit(memory, verbose=0), from_store]
         return _paces(ways, len(rows))
 
 
@@ -81,11 +91,12 @@ def from_files(root: Path, settings: params.Params) -> list[float]:
     import tensorflow as tf
 
     model, frame, targets = _prepare(root, settings)
-    change = settings.train.augmentation
+    _compile(model, settings)
+    change, image_size = settings.train.augmentation, SIZES[settings.model.backbone]
 
     def read(path: tf.Tensor, target: dict) -> tuple:
         image = tf.io.decode_png(tf.io.read_file(path), 3)
-        image = tf.image.resize(image, (SIZE, SIZE))
+        image = tf.image.resize(image, (image_size, image_size))
         image = tf.image.random_flip_left_right(image)
         image = tf.image.random_brightness(image, 255 * change.brightness)
         image = tf.image.random_contrast(image, *change.contrast)
@@ -103,9 +114,15 @@ def _prepare(root: Path, settings: params.Params) -> tuple:
     from twinhead import network, training
 
     frame = catalog.scan(root)
-    model = network.build(settings.model, SIZE, 15, 0, settings.train.precision)
-    training.compile_for(model, settings.train, settings.model.tasks, steps=100)
+    size = SIZES[settings.model.backbone]
+    model = network.build(settings.model, size, 15, 0, settings.train.precision)
     return model, frame, training.targets_of(frame, settings.model)
+
+
+def _compile(model, settings: params.Params) -> None:
+    from twinhead import training
+
+    training.compile_for(model, settings.train, settings.model.tasks, steps=100)
 
 
 def _paces(ways: list[Callable[[], object]], images: int) -> list[float]:
@@ -124,17 +141,18 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--images", type=int, default=384)
+    parser.add_argument("--backbone", choices=SIZES, default="cnn")
     parser.add_argument("--precision", choices=["float32", "mixed_bfloat16"], default="float32")
     parser.add_argument("--way", choices=["stored", "files"], help=argparse.SUPPRESS)
     parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if not chosen.way:
-        sys.exit(main(chosen.images, chosen.precision))
+        sys.exit(main(chosen.images, chosen.backbone, chosen.precision))
     shipped = params.load()
-    paper = shipped.model.model_copy(update={"backbone": "cnn"})
+    model = shipped.model.model_copy(update={"backbone": chosen.backbone})
     train = shipped.train.model_copy(update={"precision": chosen.precision})
     with stage.loading():
         import tensorflow  # noqa: F401  (its greetings)
     ways = {"stored": from_stored, "files": from_files}
-    shipped = shipped.model_copy(update={"model": paper, "train": train})
+    shipped = shipped.model_copy(update={"model": model, "train": train})
     print(json.dumps(ways[chosen.way](chosen.root, shipped)))
