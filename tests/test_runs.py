@@ -43,10 +43,11 @@ def wait_for_workers(repository: Workspace, count: int) -> None:
         os.close(process)
 
 
-def test_two_workers_run_a_grid_on_a_new_store_with_the_model_from_the_cache(finished, clone):
+def test_two_workers_run_a_grid_on_a_new_store_with_a_model_from_the_cache(finished, clone):
     clone.dvc("cache", "dir", "--local", str(finished.root / ".dvc/cache"))
     pipeline = yaml.safe_load((clone.root / "dvc.yaml").read_text(encoding="utf-8"))
-    del pipeline["stages"]["sample"]  # never run here, so that `dvc exp apply` would miss its images
+    # Never run here, so that `dvc exp apply` would miss its images.
+    del pipeline["stages"]["sample"]
     (clone.root / "dvc.yaml").write_text(yaml.safe_dump(pipeline), encoding="utf-8")
     clone.git("commit", "--quiet", "--all", "--message", "Use images of our own")
     clone.dvc("exp", "run", "--queue", "report", "-S", "evaluate.bootstrap=110,120")
@@ -84,7 +85,9 @@ def test_a_clone_that_pulled_its_results_makes_their_complete_run(finished, clon
     }
 
 
-def test_a_failing_stage_leaves_its_run_failed_and_mended_the_same_run_is_finished(workspace):  # noqa: F811
+def test_a_failing_stage_s_run_has_failed_and_is_finished_when_it_is_mended(
+    workspace,  # noqa: F811
+):
     before, code = runs(workspace), workspace.root / "src/twinhead/embedding.py"
     whole = code.read_text(encoding="utf-8")
     code.write_text(f"{whole}\n\ndef place(*anything):\n    raise ValueError('the map tore')\n")
