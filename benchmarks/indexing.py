@@ -5,7 +5,7 @@ decoding and resizing it, the least that pixels of one size need; and `index`, w
 hashes the files and stores their pixels and masks. Then a tenth more images: the index that knows
 the first ones, against one from nothing, and whether both leave the same bytes.
 
-    python benchmarks/indexing.py [--images 300]
+    python benchmarks/indexing.py [--images 360]
 """
 
 import argparse
@@ -88,5 +88,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--images", type=int, default=300)
+    parser.add_argument("--images", type=int, default=360)
     main(parser.parse_args().images)
