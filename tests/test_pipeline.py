@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import REPOSITORY, Workspace
+from mlflow.artifacts import download_artifacts
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
@@ -69,7 +70,7 @@ def assert_complete(workspace: Workspace, run: Run, store: MlflowClient | None =
         assert (folder / name).is_file(), name
     assert list((folder / "explain/gradcam").glob("*.png"))
     (model,) = store.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'")
-    kept = Path(model.artifact_location.removeprefix("file://"))
+    kept = Path(download_artifacts(model.artifact_location, tracking_uri=store.tracking_uri))
     assert (kept / "MLmodel").is_file() and (kept / "artifacts/model.keras").is_file()
 
 
