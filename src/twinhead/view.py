@@ -56,7 +56,8 @@ def _section(name: str, uuid: str, unfolded: bool = True) -> dict:
 
 
 def _chart(kind: str, metric: str, **options: object) -> dict:
-    lines = {"xAxisKey": "step", "useGlobalXaxisKey": True} if kind == "LINE" else {}
+    # Without the second, the UI smooths the curves.
+    lines = {"useGlobalXaxisKey": True, "useGlobalLineSmoothing": True} if kind == "LINE" else {}
     return {
         "type": kind,
         "uuid": f"{KEY}-{metric}",
