@@ -68,7 +68,7 @@ def make_bare(root: Path) -> None:
         else:
             os.link(source, root / path)
     (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": bare}), encoding="utf-8")
-    dvc("init", root, "--no-scm", "--subdir")
+    dvc("init", root, "--no-scm")
     dvc("commit", root, "--force")
 
 
