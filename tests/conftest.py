@@ -134,6 +134,12 @@ SHRUNK = {
 FOREIGN = re.compile("MLFLOW_|DVC_|GIT_")
 
 
+def environment(**variables: str) -> dict[str, str]:
+    """A user's environment, whatever this process has set: MLflow writes its store into its own."""
+    kept = {name: text for name, text in os.environ.items() if not FOREIGN.match(name)}
+    return kept | variables
+
+
 @dataclass(frozen=True)
 class Workspace:
     """A git and DVC repository with the whole pipeline, as a user has it."""
@@ -148,12 +154,11 @@ class Workspace:
 
     def start(self, *command: str, **variables: str) -> subprocess.Popen[str]:
         """Start it, without waiting for its end."""
-        kept = {name: text for name, text in os.environ.items() if not FOREIGN.match(name)}
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         return subprocess.Popen(
             command,
             cwd=self.root,
-            env=kept | {"PATH": path, "PYTHONPATH": "src"} | variables,
+            env=environment(**{"PATH": path, "PYTHONPATH": "src"} | variables),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

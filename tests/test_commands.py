@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, environment
 from PIL import Image
 
 from twinhead import __main__ as commands
@@ -126,9 +126,9 @@ def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
         "atexit.register(lambda: 'tensorflow' in sys.modules and print('HEAVY', file=sys.stderr));"
         f"sys.argv[1:] = {list(arguments)!r}; main()"
     )
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "src")}
+    known = environment(PYTHONPATH=str(REPOSITORY / "src"))
     return subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True
+        [sys.executable, "-c", code], cwd=folder, env=known, capture_output=True, text=True
     )
 
 

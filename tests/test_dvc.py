@@ -30,8 +30,8 @@ MAKERS = {
     paths.REPORT: "report",
 }
 """Which stage makes what twinhead.paths names."""
-KEPT_BY_INDEX = {paths.PIXELS, paths.MASKS, paths.DECODED}
-"""What `index` reads of its own last run."""
+PERSISTENT = {paths.PIXELS, paths.MASKS, paths.DECODED, paths.REPORT}
+"""What `index` reads of its own last run, and what may not come from DVC's run cache."""
 NO_PRODUCTS = {
     paths.PARAMS,
     paths.COMPARISON,
@@ -138,7 +138,7 @@ def test_everything_that_paths_names_is_the_output_of_its_stage():
 @each_stage
 def test_metrics_are_kept_in_git(name):
     for out, options in outs(name).items():
-        kept = {"persist": True} if Path(out) in KEPT_BY_INDEX else {}
+        kept = {"persist": True} if Path(out) in PERSISTENT else {}
         assert options == ({"cache": False} if out.startswith("metrics/") else kept), out
     known = {out for out in outs(name) if out.startswith("metrics/")}
     assert known <= {paths.metrics(name).as_posix(), paths.summary(name).as_posix()}

@@ -1,11 +1,9 @@
 """The same bytes: in another folder, and after any number of killings."""
 
-import os
 import random
 import shutil
 import signal
 import subprocess
-import sys
 from hashlib import sha256
 from pathlib import Path
 
@@ -58,15 +56,7 @@ def copy(finished, tmp_path) -> Workspace:
 
 
 def started(workspace: Workspace) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "stages/train.py"],
-        cwd=workspace.root,
-        env=os.environ
-        | {"PYTHONPATH": "src", "PYTHONUNBUFFERED": "1", "DVC_ROOT": str(workspace.root)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    return workspace.start("python", "-u", "stages/train.py", DVC_ROOT=str(workspace.root))
 
 
 def trained(workspace: Workspace) -> dict[str, str]:

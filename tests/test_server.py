@@ -1,6 +1,5 @@
 """A tracking server instead of the repository's own store: the same runs, whatever befalls it."""
 
-import os
 import socket
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from conftest import environment
 from mlflow.tracking import MlflowClient
 from test_pipeline import assert_complete
 
@@ -46,7 +46,7 @@ class Server:
                 command + [word for place in places.items() for word in place],
                 cwd=self.folder,
                 # Its background jobs, which nothing here uses, are seven processes more.
-                env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+                env=environment(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"),
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

@@ -1,13 +1,12 @@
 """The bridge to MLflow: nothing that befalls the store costs any work."""
 
-import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, environment
 from mlflow.tracking import MlflowClient
 
 from twinhead import tracking
@@ -74,7 +73,7 @@ def test_several_processes_may_open_a_new_store_at_once(finished, tmp_path):
         subprocess.Popen(
             [sys.executable, "-c", OPEN_A_RUN, str(seed)],
             cwd=finished.root,
-            env=os.environ | variables,
+            env=environment(**variables),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -116,7 +115,7 @@ def test_a_training_that_was_stopped_and_started_again_has_one_run(finished, tmp
     done = subprocess.run(
         [sys.executable, "-c", STOPPED_AND_STARTED],
         cwd=finished.root,
-        env=os.environ | variables,
+        env=environment(**variables),
         capture_output=True,
         text=True,
     )
