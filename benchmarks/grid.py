@@ -6,6 +6,7 @@ The first table is DVC's, the second MLflow's; each row is one experiment and on
 """
 
 import argparse
+import os
 import subprocess
 
 import pandas as pd
@@ -13,6 +14,11 @@ import pandas as pd
 from twinhead import experiment, params, tracking
 
 GRID = ["train.learning_rate=0.0005,0.001", "train.seed=0,1"]
+UNSHOWN = (
+    "Created|State|Executor|.*/|test_category|test_f1|train_auroc_mean|threshold|pointing_hit"
+    "|defect_knn|parameters|best_epoch"
+)
+"""What DVC's table does without here, so that the changed params, its last columns, have room."""
 COLUMNS = {
     "tags.mlflow.runName": "experiment",
     "params.train.learning_rate": "learning_rate",
@@ -29,7 +35,7 @@ def explore(changes: list[str], jobs: int) -> None:
     flags = [flag for change in changes for flag in ("-S", change)]
     dvc("exp", "run", "--queue", *flags, "report")
     dvc("exp", "run", "--run-all", "--jobs", str(jobs))
-    dvc("exp", "show", "--no-pager", "--only-changed", "--keep", "test_", "--drop", ".*/|Created")
+    dvc("exp", "show", "--no-pager", "--only-changed", "--hide-workspace", "--drop", UNSHOWN)
     print(table(tracking.runs(params.load())).to_string(index=False))
 
 
@@ -42,7 +48,8 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def dvc(*arguments: str) -> None:
-    subprocess.run(["dvc", *arguments], check=True)
+    # DVC cuts a table to 80 columns where no terminal says how wide it is.
+    subprocess.run(["dvc", *arguments], check=True, env={"COLUMNS": "120"} | os.environ)
 
 
 if __name__ == "__main__":
