@@ -35,7 +35,8 @@ def explore(changes: list[str], jobs: int) -> None:
     flags = [flag for change in changes for flag in ("-S", change)]
     dvc("exp", "run", "--queue", *flags, "report")
     dvc("exp", "run", "--run-all", "--jobs", str(jobs))
-    dvc("exp", "show", "--no-pager", "--only-changed", "--hide-workspace", "--drop", UNSHOWN)
+    shown = ("--only-changed", "--hide-workspace", "--keep", "test_auroc", "--drop", UNSHOWN)
+    dvc("exp", "show", "--no-pager", *shown)
     print(table(tracking.runs(params.load())).to_string(index=False))
 
 
