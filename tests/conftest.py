@@ -15,7 +15,30 @@ import pytest
 import yaml
 from PIL import Image
 
+import cases
+from cases import case  # noqa: F401
 from twinhead import catalog, evaluation, params, pixels, splits
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-cases", action="store_true", help="write docs/robustness.md anew")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "case: its outcome is a row of docs/robustness.md")
+    config.stash[cases.KEY] = cases.Table(config.getoption("--write-cases"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "case" in getattr(item, "fixturenames", ()):
+            item.add_marker("case")
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    paths = session.config.args == session.config.getini("testpaths")
+    session.config.stash[cases.KEY].finish(whole=paths and exitstatus == 0)
+
 
 REPOSITORY = Path(__file__).parents[1]
 SIZE = 32
