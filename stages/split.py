@@ -1,14 +1,15 @@
 """Say of each image whether it trains the network, tunes it or judges it."""
 
-from twinhead import catalog, files, params, paths, splits, stage
+from twinhead import catalog, duplicates, files, params, paths, splits, stage
 
 
 def split() -> None:
     settings = params.load().split
     frame = catalog.read(paths.CATALOG)
-    assigned = splits.assign(frame, settings)
-    splits.write(frame, assigned, paths.SPLITS)
-    files.write_json(splits.counts(frame, assigned), paths.metrics("split"))
+    group = duplicates.groups(frame, settings.near_duplicates)
+    assigned = splits.assign(frame, group, settings)
+    splits.write(frame, assigned, group, paths.SPLITS)
+    files.write_json(splits.counts(frame, assigned, group), paths.metrics("split"))
 
 
 if __name__ == "__main__":

@@ -38,6 +38,8 @@ def train() -> None:
             state=paths.TRAINING_STATE,
             epoch_done=stage.epochs(settings.train.epochs, live.epoch),
         )
+        if result.progress.diverged:
+            print(f"train: {training.diverged(result.progress, settings.train)}", flush=True)
         network.save(result.best(), paths.MODEL)
         network.save(result.checkpoint(), paths.CHECKPOINT)
         files.write_table(result.history, paths.HISTORY)

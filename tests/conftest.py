@@ -17,7 +17,7 @@ from PIL import Image
 
 import cases
 from cases import case  # noqa: F401
-from twinhead import catalog, evaluation, params, pixels, splits
+from twinhead import catalog, duplicates, evaluation, params, pixels, splits
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -117,16 +117,17 @@ def built(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
 def built_in(target: Path, root: Path, **options: object) -> Built:
     target.mkdir(exist_ok=True)
     stored, masks, decoded = (target / name for name in ("pixels.npy", "masks.npy", "decoded.csv"))
-    frame = pixels.build(catalog.scan(root), root, SIZE, stored, masks, decoded, **options)
+    frame = pixels.build(catalog.scan(root), root, SIZE, stored, masks, decoded, **options).frame
     return Built(root, frame, pixels.load(stored), pixels.load_masks(masks, frame))
 
 
 @pytest.fixture(scope="session")
 def split(built: Built) -> pd.Series:
     settings = params.Split(
-        protocol="random", test_fraction=0.3, val_fraction=0.2, near_duplicates=0, seed=1
+        protocol="random", test_fraction=0.3, val_fraction=0.2, near_duplicates=0.1, seed=1
     )
-    return splits.assign(built.frame, settings)
+    group = duplicates.groups(built.frame, settings.near_duplicates)
+    return splits.assign(built.frame, group, settings)
 
 
 @pytest.fixture(scope="session")

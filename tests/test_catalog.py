@@ -23,7 +23,7 @@ def touch(root: Path, *files: str) -> None:
 def test_has_the_design_s_columns_and_a_row_an_image_sorted_by_path(built):
     assert list(built.frame) == [
         "path", "category", "defect_type", "defective", "mask", "official",
-        "width", "height", "mode", "sha256",
+        "width", "height", "mode", "sha256", "phash",
     ]  # fmt: skip
     files = [p for p in built.root.rglob("*.*") if "ground_truth" not in p.parts]
     expected = sorted(p.relative_to(built.root).as_posix() for p in files)
@@ -34,7 +34,7 @@ def test_has_the_design_s_columns_and_a_row_an_image_sorted_by_path(built):
 def test_rows_say_what_the_folders_say(built):
     rows = built.frame.set_index("path").to_dict("index")
     defect = rows["bolt/test/big hole/002.png"]
-    assert defect.pop("sha256") and defect == {
+    assert defect.pop("sha256") and defect.pop("phash") and defect == {
         "category": "bolt", "defect_type": "big hole", "defective": 1, "official": "test",
         "mask": "bolt/ground_truth/big hole/002_mask.png", "width": 48, "height": 48, "mode": "RGB",
     }  # fmt: skip
@@ -96,7 +96,7 @@ def test_comes_back_from_its_file_as_it_was(built, tmp_path):
 )
 def test_any_name_comes_back_from_the_file(tmp_path, name):
     touch(tmp_path, f"data/{name}/train/good/1.png", f"data/{name}/test/{name}/{name}.png")
-    facts = {"width": 1, "height": 1, "mode": "L", "sha256": "ab"}
+    facts = {"width": 1, "height": 1, "mode": "L", "sha256": "ab", "phash": "cd"}
     frame = catalog.scan(tmp_path / "data").assign(**facts)
     assert set(frame["category"]) == {name} and set(frame["defect_type"]) == {"good", name}
     catalog.write(frame, tmp_path / "catalog.csv")
@@ -194,3 +194,45 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
     touch(tmp_path, "data.zip")
     with pytest.raises(InputError, match=r"data\.root: .*data\.zip is a file; expected a folder"):
         catalog.scan(tmp_path / "data.zip")
+
+
+@pytest.mark.parametrize("link", ["c", "b/test", "b/train/cut", "b/train/up", "b/ground_truth/cut"])
+def test_a_link_to_a_folder_is_refused_since_dvc_does_not_look_behind_it(tmp_path, link):
+    touch(tmp_path, "data/b/train/good/1.png", "data/b/ground_truth/1.txt", "else/1.png")
+    (tmp_path / "data" / link).symlink_to(".." if link.endswith("up") else tmp_path / "else")
+    with pytest.raises(InputError, match=f"data/{link}: a link to a folder, behind which DVC sees"):
+        catalog.scan(tmp_path / "data")
+
+
+def test_the_folder_itself_may_be_a_link(tmp_path):
+    touch(tmp_path, "data/c/train/good/1.png")
+    (tmp_path / "link").symlink_to("data")
+    assert len(catalog.scan(tmp_path / "link")) == 1
+
+
+def added(root: Path) -> None:
+    save(np.zeros((4, 4, 3), np.uint8), root / "plain/train/good/new.png")
+
+
+def touched(root: Path) -> None:
+    os.utime(root / "bolt/ground_truth/scratch/000_mask.png", (1, 1))
+
+
+def removed(root: Path) -> None:
+    (root / "plain/train/good/000.bmp").unlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (added, "plain/train/good/new.png"),
+        (touched, "bolt/ground_truth/scratch/000_mask.png"),
+        (removed, "plain/train/good/000.bmp"),
+    ],
+)
+def test_a_folder_that_changes_while_it_is_read_is_noticed(copied, change, named):
+    before = catalog.state(copied, catalog.scan(copied))
+    catalog.check_unchanged(copied, before)
+    change(copied)
+    with pytest.raises(InputError, match=f"{named}: changed while it was read; run it again"):
+        catalog.check_unchanged(copied, before)

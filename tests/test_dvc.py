@@ -19,7 +19,8 @@ SOURCES = sorted((REPOSITORY / "src/twinhead").rglob("*.py"))
 MAKERS = {
     paths.SAMPLE: "sample",
     **dict.fromkeys(
-        [paths.CATALOG, paths.PIXELS, paths.MASKS, paths.DECODED, paths.LABELS], "index"
+        [paths.CATALOG, paths.PIXELS, paths.MASKS, paths.DECODED, paths.LABELS, paths.REMARKS],
+        "index",
     ),
     paths.SPLITS: "split",
     paths.FEATURES: "features",

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import conftest
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import CATEGORIES, SIZE, built_in
 
-from twinhead import images
+from twinhead import catalog, images, pixels
 from twinhead.errors import InputError
 
 
@@ -88,11 +89,11 @@ def test_all_bad_files_are_told_at_once_and_nothing_is_left(copied, tmp_path):
 def decodings(monkeypatch):
     """The names of the files that are decoded from here on."""
     decoded = []
-    for name in ("decode", "decode_mask"):
+    for name in ("upright", "decode_mask"):
 
-        def listed(data, path, size, original=getattr(images, name)):
+        def listed(data, path, *size, original=getattr(images, name)):
             decoded.append(path.name)
-            return original(data, path, size)
+            return original(data, path, *size)
 
         monkeypatch.setattr(images, name, listed)
     return decoded
@@ -162,3 +163,70 @@ def test_a_failing_index_leaves_what_was_there(copied, tmp_path):
     with pytest.raises(InputError):
         built_in(tmp_path / "built", copied)
     assert stored(tmp_path / "built") == before
+
+
+def spoilt(root: Path) -> dict[str, str]:
+    """Two images and two masks that can't be used: what is said of each."""
+    (root / "bolt/test/scratch/001.png").write_bytes(b"")
+    (root / "plain/train/good/004.bmp").write_bytes(b"no picture")
+    (root / "bolt/ground_truth/scratch/002_mask.png").write_bytes(b"")
+    conftest.save(np.zeros((48, 24), np.uint8), root / "bolt/ground_truth/big hole/000_mask.png")
+    return {
+        "bolt/ground_truth/big hole/000_mask.png": "24 × 48 pixels, but its image has 48 × 48",
+        "bolt/ground_truth/scratch/002_mask.png": "the file is empty",
+        "bolt/test/scratch/001.png": "the file is empty",
+        "plain/train/good/004.bmp": "not a PNG, JPEG, BMP or TIFF file",
+    }
+
+
+def test_bad_images_and_masks_are_skipped_if_that_is_wanted(built, copied, tmp_path):
+    said = spoilt(copied)
+    target = tmp_path / "skipped"
+    target.mkdir()
+    names = [target / name for name in ("pixels.npy", "masks.npy", "decoded.csv")]
+    found = pixels.build(catalog.scan(copied), copied, SIZE, *names, on_bad="skip")
+    assert {path: why for _, path, why in found.skipped}.keys() == said.keys()
+    for kind, path, why in found.skipped:
+        assert kind == ("mask" if "ground_truth" in path else "image") and said[path] in why
+    gone = built.frame["path"].isin(said)
+    expected = built.frame[~gone].reset_index(drop=True)
+    expected.loc[expected["mask"].isin(said), "mask"] = ""
+    pd.testing.assert_frame_equal(found.frame, expected)
+    stored_pixels, stored_masks = np.load(names[0]), pixels.load_masks(names[1], found.frame)
+    assert (stored_pixels == built.pixels[~gone]).all() and len(stored_masks) == 8 - 3
+    by_path = dict(zip(built.frame["path"], built.frame.index, strict=True))
+    for number, mask in stored_masks.items():
+        assert (mask == built.masks[by_path[found.frame["path"][number]]]).all()
+
+
+def test_skipping_leaves_what_a_folder_without_them_gives_and_knows_it_again(
+    copied, tmp_path, decodings
+):
+    spoilt(copied)
+    built_in(tmp_path / "built", copied, on_bad="skip")
+    decodings.clear()
+    built_in(tmp_path / "built", copied, on_bad="skip")
+    assert len(decodings) == 4  # what can't be used isn't kept
+    for path in ("bolt/test/scratch/001.png", "plain/train/good/004.bmp"):
+        (copied / path).unlink()
+    for path in ("bolt/ground_truth/scratch/002", "bolt/ground_truth/big hole/000"):
+        (copied / f"{path}_mask.png").unlink()
+    (copied / "bolt/ground_truth/scratch/001_mask.png").unlink()  # whose image is gone
+    built_in(tmp_path / "scratch", copied)
+    assert stored(tmp_path / "built") == stored(tmp_path / "scratch")
+
+
+def test_a_folder_of_bad_images_alone_is_refused_even_so(tmp_path):
+    for name in ("1.png", "2.png"):
+        (tmp_path / "data/c/train/good").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data/c/train/good" / name).write_bytes(b"no picture")
+    with pytest.raises(InputError) as caught:
+        built_in(tmp_path / "built", tmp_path / "data", on_bad="skip")
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_a_mask_may_be_its_image_s_in_another_size(copied, tmp_path):
+    marked = np.zeros((97, 97), np.uint8)
+    marked[40:60, 40:60] = 255
+    conftest.save(marked, copied / "bolt/ground_truth/scratch/000_mask.png")
+    assert len(built_in(tmp_path / "built", copied).masks) == 8

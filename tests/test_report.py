@@ -16,11 +16,13 @@ from dvc.utils.hydra import apply_overrides
 from twinhead import (
     baselines,
     catalog,
+    duplicates,
     embedding,
     evaluation,
     explanation,
     params,
     paths,
+    remarks,
     report,
     splits,
 )  # fmt: skip
@@ -43,6 +45,7 @@ def render(built, split, predictions, tmp_path_factory):
         table: pd.DataFrame = predictions,
         masks: bool = True,
         comparison: str = "",
+        odd: tuple[tuple[str, str, str], ...] = (),
         **changes: object,
     ) -> str:
         judged = evaluation.judge(table, RESAMPLES)
@@ -56,11 +59,12 @@ def render(built, split, predictions, tmp_path_factory):
         frame = built.frame.assign(category=table["category"], defect_type=table["defect_type"])
         facts = table[["path", "category", "defect_type", "defective", "split"]]
         guesses = baselines.judge(table, np.zeros((len(table), 2)))
+        found = pd.DataFrame(odd, columns=remarks.COLUMNS)
         results = Results(
             settings(**changes),
             {
-                "index": catalog.counts(frame),
-                "split": splits.counts(frame, split),
+                "index": catalog.counts(frame) | {"remarks": remarks.counts(found)},
+                "split": splits.counts(frame, split, duplicates.groups(frame, 0.1)),
                 "train": {"parameters": 720_976, "epochs": 3, "best_epoch": 2},
                 "evaluate": judged | {"baselines": guesses},
                 "embed": embedding.measure(place, place, built.frame, split),
@@ -70,6 +74,7 @@ def render(built, split, predictions, tmp_path_factory):
             facts.assign(x=place[table.index, 0], y=place[table.index, 1]),
             scores.table,
             built.pixels,
+            found,
             comparison,
         )
         with chdir(workspace):
@@ -285,3 +290,13 @@ def test_the_comparison_is_shown_where_it_is_of_the_same_images(render):
     root = str(paths.SAMPLE)
     assert "One network or two" in render(comparison=compared, data={"root": root})
     assert "One network or two" not in render(comparison=compared, data={"root": "/photos"})
+
+
+def test_what_is_odd_about_the_data_is_counted_and_named(render):
+    odd = [("skipped image", "bolt/test/<b>.png", "can't be decoded"), ("contradiction", "a", "b")]
+    page = render(odd=odd)
+    assert "1 image could not be read" in page and "&lt;b&gt;.png" in page
+    assert "1 photographs have two labels" in page
+    many = render(odd=[("stray mask", f"{number}.png", "") for number in range(205)])
+    assert "199.png" in many and "200.png" not in many
+    assert "5 more are in data/remarks.csv" in many

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from twinhead import params, splits
+from twinhead import duplicates, params, phash, splits
 from twinhead.errors import InputError
 
 SHAPES = {
@@ -23,14 +23,23 @@ def table(shape: dict[str, tuple[int, int]], copies: int = 0) -> pd.DataFrame:
     kinds = [(c, d) for c, numbers in shape.items() for d in (0, 1) for _ in range(numbers[d])]
     frame = pd.DataFrame(kinds, columns=["category", "defective"])
     frame["sha256"] = [f"{i:064x}" for i in range(len(frame))]
+    looks = np.random.default_rng(7).bytes(len(frame) * phash.BITS // 8).hex()
+    frame["phash"] = [looks[at : at + phash.BITS // 4] for at in range(0, len(looks), phash.BITS // 4)]
     frame = pd.concat([frame, frame.tail(copies).assign(category="z")], ignore_index=True)
     folder = np.where(frame["defective"] | (frame.index % 4 == 0), "test", "train")
     return frame.assign(official=folder, path=[f"{i:05}.png" for i in frame.index])
 
 
 def settings(**changes: object) -> params.Split:
-    values = {"protocol": "random", "test_fraction": 0.2, "val_fraction": 0.1}
-    return params.Split(**values | {"near_duplicates": 0, "seed": 42} | changes)
+    values = {
+        "protocol": "random", "test_fraction": 0.2, "val_fraction": 0.1, "seed": 42,
+        "near_duplicates": 0.1,
+    }  # fmt: skip
+    return params.Split(**values | changes)
+
+
+def assigned(frame: pd.DataFrame, chosen: params.Split) -> pd.Series:
+    return splits.assign(frame, duplicates.groups(frame, chosen.near_duplicates), chosen)
 
 
 @pytest.fixture(params=SHAPES, ids=str)
@@ -40,7 +49,7 @@ def frame(request) -> pd.DataFrame:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_image_has_one_split_and_each_split_its_size(frame, seed):
-    split = splits.assign(frame, settings(seed=seed))
+    split = assigned(frame, settings(seed=seed))
     assert split.index.equals(frame.index) and set(split) == set(splits.SPLITS)
     assert (split == "test").sum() == pytest.approx(0.2 * len(frame), abs=1)
     assert (split == "val").sum() == pytest.approx(0.1 * len(frame), abs=1)
@@ -49,7 +58,7 @@ def test_every_image_has_one_split_and_each_split_its_size(frame, seed):
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(("test", "val"), [(0.2, 0.1), (0.33, 0.33), (0.5, 0.25)])
 def test_each_kind_gives_its_share_within_one_image(frame, seed, test, val):
-    split = splits.assign(frame, settings(seed=seed, test_fraction=test, val_fraction=val))
+    split = assigned(frame, settings(seed=seed, test_fraction=test, val_fraction=val))
     whole, left = len(frame), (split != "test").sum()
     for _, rows in frame.groupby(["category", "defective"]):
         found, rest = split[rows.index], (split[rows.index] != "test").sum()
@@ -60,7 +69,7 @@ def test_each_kind_gives_its_share_within_one_image(frame, seed, test, val):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_no_kind_gives_its_last_image_to_another_split(frame, seed):
-    split = splits.assign(frame, settings(seed=seed))
+    split = assigned(frame, settings(seed=seed))
     kinds = ["category", "defective"]
     assert len(frame[split == "train"].value_counts(kinds)) == len(frame.value_counts(kinds))
 
@@ -69,7 +78,7 @@ def test_no_kind_gives_its_last_image_to_another_split(frame, seed):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_photographs_of_equal_bytes_stand_on_one_side(protocol, seed):
     frame = table({"a": (60, 20), "b": (40, 30)}, copies=25)
-    split = splits.assign(frame, settings(protocol=protocol, seed=seed))
+    split = assigned(frame, settings(protocol=protocol, seed=seed))
     used = split != splits.UNUSED
     assert frame["sha256"].duplicated().sum() == 25
     assert (split[used].groupby(frame["sha256"]).nunique() == 1).all()
@@ -78,23 +87,23 @@ def test_photographs_of_equal_bytes_stand_on_one_side(protocol, seed):
 def test_all_images_alike_leave_nothing_to_judge_by():
     frame = table({"a": (20, 0)}).assign(sha256="same")
     with pytest.raises(InputError, match="no images left for val"):
-        splits.assign(frame, settings())
+        assigned(frame, settings())
 
 
 def test_the_seed_alone_decides_the_draw(frame):
-    first, again, other = (splits.assign(frame, settings(seed=seed)) for seed in (1, 1, 2))
+    first, again, other = (assigned(frame, settings(seed=seed)) for seed in (1, 1, 2))
     assert first.equals(again) and not first.equals(other)
 
 
 def test_neither_names_nor_bytes_decide_the_draw(frame):
     renamed = frame.assign(path="x" + frame["path"], sha256=frame["sha256"].str[::-1])
-    assert splits.assign(frame, settings()).equals(splits.assign(renamed, settings()))
+    assert assigned(frame, settings()).equals(assigned(renamed, settings()))
 
 
 @pytest.mark.parametrize("images", [3, 4, 7])
 def test_a_tiny_folder_is_split_if_each_side_can_have_an_image(images):
     fractions = {"test_fraction": 1 / images, "val_fraction": 1 / images}
-    split = splits.assign(table({"a": (images, 0)}), settings(**fractions))
+    split = assigned(table({"a": (images, 0)}), settings(**fractions))
     assert split.value_counts().to_dict() == {"train": images - 2, "val": 1, "test": 1}
 
 
@@ -109,11 +118,11 @@ def test_a_tiny_folder_is_split_if_each_side_can_have_an_image(images):
 )
 def test_a_split_without_images_is_refused_with_the_remedy(shape, changes, empty):
     with pytest.raises(InputError, match=rf"split: no images left for {empty}; add images, or"):
-        splits.assign(table(shape), settings(**changes))
+        assigned(table(shape), settings(**changes))
 
 
 def test_official_takes_the_test_folders_for_test_and_val_out_of_train(frame):
-    split = splits.assign(frame, settings(protocol="official"))
+    split = assigned(frame, settings(protocol="official"))
     assert ((split == "test") == (frame["official"] == "test")).all()
     assert (split == "val").sum() == pytest.approx(0.1 * len(frame), abs=1)
     assert splits.UNUSED not in set(split)
@@ -122,21 +131,21 @@ def test_official_takes_the_test_folders_for_test_and_val_out_of_train(frame):
 def test_official_leaves_copies_of_test_images_out_of_training():
     frame = table({"a": (40, 0)})
     frame.loc[[1, 2], "sha256"] = frame.loc[[0, 4], "sha256"].to_numpy()  # 0 and 4 lie in test
-    split = splits.assign(frame, settings(protocol="official"))
+    split = assigned(frame, settings(protocol="official"))
     assert split[split == splits.UNUSED].index.tolist() == [1, 2]
-    counts = splits.counts(frame, split)
+    counts = splits.counts(frame, split, duplicates.groups(frame, 0))
     assert (counts["unused"], counts["duplicates_kept_together"]) == (2, 2)
 
 
 def test_official_without_a_test_folder_is_refused():
     frame = table({"a": (40, 0)}).assign(official="train")
     with pytest.raises(InputError, match="no images left for test"):
-        splits.assign(frame, settings(protocol="official"))
+        assigned(frame, settings(protocol="official"))
 
 
 def test_counts_add_up(frame):
-    split = splits.assign(frame, settings())
-    counts = splits.counts(frame, split)
+    split = assigned(frame, settings())
+    counts = splits.counts(frame, split, duplicates.groups(frame, 0.1))
     for name in splits.SPLITS:
         part = counts[name]
         assert part["images"] == (split == name).sum() == part["good"] + part["defective"]
@@ -146,6 +155,33 @@ def test_counts_add_up(frame):
 
 
 def test_comes_back_from_its_file_as_it_was(frame, tmp_path):
-    split = splits.assign(frame, settings())
-    splits.write(frame, split, tmp_path / "splits.csv")
+    split = assigned(frame, settings())
+    splits.write(frame, split, duplicates.groups(frame, 0.1), tmp_path / "splits.csv")
     assert splits.read(tmp_path / "splits.csv").tolist() == split.tolist()
+
+
+@pytest.mark.parametrize("protocol", ["random", "official"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_near_duplicates_stand_on_one_side_whatever_their_category(protocol, seed):
+    frame = table({"a": (60, 20), "b": (40, 30)})
+    frame.loc[100:149, "phash"] = frame.loc[:49, "phash"].to_numpy()  # of both categories and kinds
+    group = duplicates.groups(frame, 0.1)
+    split = splits.assign(frame, group, settings(protocol=protocol, seed=seed))
+    used = split != splits.UNUSED
+    assert group.duplicated().sum() == 50
+    assert (split[used].groupby(group).nunique() == 1).all()
+    counts = splits.counts(frame, split, group)
+    assert counts["near_duplicates_kept_together"] == 50
+    assert counts["duplicates_kept_together"] == 0
+    crossing = frame["category"].groupby(group).nunique()
+    assert counts["duplicates_across_categories"] == (crossing == 2).sum() > 0
+
+
+def test_the_file_says_which_image_is_a_duplicate_of_which(tmp_path):
+    frame = table({"a": (20, 10)}, copies=2)
+    frame.loc[5, "phash"] = frame["phash"][3]
+    group = duplicates.groups(frame, 0.1)
+    splits.write(frame, assigned(frame, settings()), group, tmp_path / "splits.csv")
+    written = pd.read_csv(tmp_path / "splits.csv", keep_default_na=False).set_index("path")
+    named = written["duplicate_of"][written["duplicate_of"] != ""].to_dict()
+    assert named == {"00005.png": "00003.png", "00030.png": "00028.png", "00031.png": "00029.png"}

@@ -12,7 +12,7 @@ from twinhead.errors import InputError
 GOOD = "good"
 COLUMNS = {
     "path": str, "category": str, "defect_type": str, "defective": int, "mask": str,
-    "official": str, "width": int, "height": int, "mode": str, "sha256": str,
+    "official": str, "width": int, "height": int, "mode": str, "sha256": str, "phash": str,
 }  # fmt: skip
 """The columns and their types. Paths are relative to data.root; mask is empty if there is none."""
 
@@ -34,6 +34,30 @@ def scan(root: Path) -> pd.DataFrame:
             f"data.root: {root} holds no categories; expected <category>/train/good/*.png and so on"
         )
     return pd.DataFrame(rows).sort_values("path", ignore_index=True)
+
+
+def masks(root: Path) -> list[str]:
+    """The paths of all mask files below root, relative to it, whether or not they have an image."""
+    truths = [folder / "ground_truth" for folder in _folders(Path(root))]
+    kinds = [kind for truth in truths if truth.is_dir() for kind in _folders(truth)]
+    return [mask.relative_to(root).as_posix() for kind in kinds for mask in _images(kind)]
+
+
+def state(root: Path, frame: pd.DataFrame) -> dict[str, tuple[int, int] | None]:
+    """Size in bytes and time of change of all files that the catalog lists; None for a lost one."""
+    return {path: _stat(Path(root) / path) for path in [*frame["path"], *frame["mask"]] if path}
+
+
+def check_unchanged(root: Path, before: dict[str, tuple[int, int] | None]) -> None:
+    """Raise InputError where files below root came, went or changed since `state` gave `before`."""
+    now = state(root, scan(root))
+    changed = [path for path in sorted(before | now) if before.get(path, 0) != now.get(path, 0)]
+    if changed:
+        raise InputError(
+            f"{Path(root) / changed[0]}: changed while it was read"
+            + (f", and {len(changed) - 1:,} other files" if changed[1:] else "")
+            + "; run it again when the folder is at rest"
+        )
 
 
 def write(frame: pd.DataFrame, path: Path) -> None:
@@ -78,12 +102,16 @@ def digest(frame: pd.DataFrame) -> str:
 
 
 def _scan_category(root: Path, category: Path) -> list[dict]:
-    sides = [category / name for name in ("train", "test") if (category / name).is_dir()]
+    folders = {folder.name: folder for folder in _folders(category)}
+    sides = [folders[name] for name in ("train", "test") if name in folders]
     if not sides:
         raise InputError(
             f"{category}: neither train nor test in it; expected a category in MVTec AD's layout"
             " (a folder whose name starts with a dot is left out)"
         )
+    truths = {}
+    if "ground_truth" in folders:
+        truths = {truth.name: truth for truth in _folders(folders["ground_truth"])}
     rows = []
     for side in sides:
         if stray := _images(side):
@@ -92,8 +120,8 @@ def _scan_category(root: Path, category: Path) -> list[dict]:
             found = _images(kind)
             if not found:
                 raise InputError(f"{kind}: no images in it; expected {', '.join(images.FORMATS)}")
-            truth = category / "ground_truth" / kind.name
-            masks = _images(truth) if kind.name != GOOD and truth.is_dir() else []
+            has_masks = kind.name != GOOD and kind.name in truths
+            masks = _images(truths[kind.name]) if has_masks else []
             by_stem = {mask.stem: mask for mask in masks}
             for file in found:
                 mask = by_stem.get(f"{file.stem}_mask") or by_stem.get(file.stem)
@@ -112,8 +140,23 @@ def _scan_category(root: Path, category: Path) -> list[dict]:
     return rows
 
 
+def _stat(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
+
+
 def _folders(folder: Path) -> list[Path]:
-    return [path for path in _visible(folder) if path.is_dir()]
+    found = [path for path in _visible(folder) if path.is_dir()]
+    for path in found:
+        if path.is_symlink():
+            raise InputError(
+                f"{path}: a link to a folder, behind which DVC sees no change; put the folder"
+                " itself there, or links to its files"
+            )
+    return found
 
 
 def _images(folder: Path) -> list[Path]:

@@ -110,7 +110,8 @@ def describe(row: pd.Series) -> tuple[str, str, str]:
         said.append(f"taken for {row['category_predicted']} ({row['category_probability']:.1%})")
     if "defect_probability" in row:
         said.append(f"defect probability {row['defect_probability']:.1%}")
-    name = re.sub(r"[^\w-]+", "_", f"{row['category']}_{row['outcome']}_{row.name:05d}")
+    category = row["category"][:40]  # in UTF-8 up to 160 bytes; a file's name has 255 at most
+    name = re.sub(r"[^\w-]+", "_", f"{category}_{row['outcome']}_{row.name:05d}")
     title = f"{row['category']}, {row['defect_type']}: {names[row['outcome']]}"
     return f"{name}.png", title, f"{'; '.join(said)}   ({row['path']})"
 

@@ -45,6 +45,16 @@ def new_array(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
     return array
 
 
+def keep_rows(path: Path, rows: list[int]) -> None:
+    """Leave only these rows of a NumPy file."""
+    array = np.load(path, mmap_mode="r")
+    with whole(path) as part:
+        kept = new_array(part, array.dtype, (len(rows), *array.shape[1:]))
+        for place, row in zip(kept, rows, strict=True):
+            place[...] = array[row]
+        kept.flush()
+
+
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV, without its index."""
     with whole(path) as part:

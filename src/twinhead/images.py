@@ -56,10 +56,19 @@ def decode(data: bytes, path: Path | str, size: int) -> Photograph:
     Grey and palette images become RGB, an alpha channel is dropped, 16 bits are scaled to 8, and of
     several frames the first is taken. Raises InputError naming `path` if they can't be decoded.
     """
-    picture, mode = _decode(data, path)
-    width, height = picture.size
-    resized = _rgb(picture, path).resize((size, size), Image.Resampling.BILINEAR)
-    return Photograph(np.asarray(resized), width, height, mode)
+    found, mode = upright(data, path)
+    return Photograph(resized(found, size), *found.size, mode)
+
+
+def upright(data: bytes, path: Path | str) -> tuple[Image.Image, str]:
+    """Decode an image file's bytes to RGB in its own size; return the mode that it had, too."""
+    found, mode = _decode(data, path)
+    return _rgb(found, path), mode
+
+
+def resized(found: Image.Image, size: int) -> np.ndarray:
+    """(size, size, 3), uint8, RGB, from an RGB picture of any size."""
+    return np.asarray(found.resize((size, size), Image.Resampling.BILINEAR))
 
 
 def picture(data: bytes, name: Path | str, longest: int) -> np.ndarray:
@@ -72,13 +81,10 @@ def picture(data: bytes, name: Path | str, longest: int) -> np.ndarray:
     return np.asarray(shown)
 
 
-def read_mask(path: Path, size: int) -> np.ndarray:
-    """Decode a mask file."""
-    return decode_mask(contents(path), path, size)
+def decode_mask(data: bytes, path: Path, size: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """Return a mask as bool, (size, size), and its width and height in the file.
 
-
-def decode_mask(data: bytes, path: Path, size: int) -> np.ndarray:
-    """Return a mask as bool, (size, size): True where more than half of a pixel is defective.
+    True is where more than half of a pixel is defective.
 
     In the file all that isn't black counts, but of a JPEG, which blurs edges, only what is nearer
     to full scale. A defect too thin for the new size keeps every pixel that it touches.
@@ -90,7 +96,7 @@ def decode_mask(data: bytes, path: Path, size: int) -> np.ndarray:
         values = np.asarray(_rgb(picture, path)).max(axis=2)
     marked = Image.fromarray(np.uint8(255) * (values > (127 if data.startswith(JPEG) else 0)))
     share = np.asarray(marked.resize((size, size), Image.Resampling.BOX))
-    return share > 127 if (share > 127).any() else share > 0
+    return share > 127 if (share > 127).any() else share > 0, picture.size
 
 
 def _decode(data: bytes, path: Path | str) -> tuple[Image.Image, str]:

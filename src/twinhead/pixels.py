@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
@@ -10,12 +11,29 @@ import numpy as np
 import pandas as pd
 import PIL
 
-from twinhead import files, images
+from twinhead import files, images, phash
 from twinhead.errors import InputError
 
 IMAGE, MASK = "image", "mask"
-COLUMNS = {"kind": str, "sha256": str, "width": int, "height": int, "mode": str, "check": str}
+COLUMNS = {
+    "kind": str, "sha256": str, "width": int, "height": int, "mode": str, "phash": str,
+    "check": str,
+}  # fmt: skip
 """Of the list of decoded files: kind; digest of the file; what it is; digest of what was stored."""
+FACTS = ["width", "height", "mode", "sha256", "phash"]
+"""What the catalog has of them."""
+SLACK = 0.01
+"""How much, as a part of its width, a mask's proportions may differ from its image's."""
+
+
+@dataclass(frozen=True)
+class Built:
+    frame: pd.DataFrame
+    """The completed catalog: without skipped images, and without the names of skipped masks."""
+    skipped: list[tuple[str, str, str]]
+    """Of each skipped file: what was skipped, its path in the catalog, and why."""
+    empty: set[int]
+    """The catalog's numbers of the images whose masks mark nothing."""
 
 
 def build(
@@ -25,9 +43,10 @@ def build(
     pixels: Path,
     masks: Path,
     decoded: Path,
+    on_bad: str = "stop",
     workers: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> pd.DataFrame:
+) -> Built:
     """Decode what the catalog lists, on all cores, into two NumPy files and a list of their
     origins.
 
@@ -41,10 +60,10 @@ def build(
         masks: file for the masks, (rows that have one, size, size), bool, in the catalog's order.
         decoded: file for the list of the decoded files, a row of COLUMNS for each: the images in
             the order of `pixels`, then the masks in that of `masks`.
+        on_bad: "stop", or "skip" for a catalog without the images and masks that can't be used.
 
-    Returns the catalog completed with width, height, mode and sha256.
-    Raises InputError naming every file that can't be decoded; what an earlier build left stays
-    then.
+    Raises InputError naming every file that can't be used if on_bad is "stop", or if no image is
+    left; what an earlier build left stays then.
     """
     root, total = Path(root), len(frame)
     with_mask = np.flatnonzero(frame["mask"] != "")
@@ -58,31 +77,43 @@ def build(
         stored = files.new_array(part, np.uint8, (total, size, size, 3))
         stored_masks = files.new_array(masks_part, bool, (len(with_mask), size, size))
 
-        def decode(row: int) -> list[tuple] | InputError:
+        def decode(row: int) -> tuple[tuple | InputError, tuple | InputError | None]:
+            """What was found out of an image and of its mask."""
             try:
-                facts = [earlier.take(IMAGE, root / frame["path"].iat[row], stored[row])]
-                if row in mask_row:
-                    place = stored_masks[mask_row[row]]
-                    facts.append(earlier.take(MASK, root / frame["mask"].iat[row], place))
+                image = earlier.take(IMAGE, root / frame["path"].iat[row], stored[row])
             except InputError as error:
-                return error
-            return facts
+                return error, None
+            if row not in mask_row:
+                return image, None
+            try:
+                file = root / frame["mask"].iat[row]
+                mask = earlier.take(MASK, file, stored_masks[mask_row[row]])
+                _check_shape(file, mask[2:4], image[2:4])
+            except InputError as error:
+                return image, error
+            return image, mask
 
-        found = []
-        # Pillow decodes and hashlib hashes outside the interpreter's lock: threads use every core.
-        with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-            for done, facts in enumerate(pool.map(decode, range(total)), start=1):
-                found.append(facts)
-                progress(done, total)
-        if bad := [str(facts) for facts in found if isinstance(facts, InputError)]:
+        found = _all(decode, total, workers, progress)
+        bad = [str(facts) for pair in found for facts in pair if isinstance(facts, InputError)]
+        kept = [row for row, (image, _) in enumerate(found) if not isinstance(image, InputError)]
+        if bad and (on_bad == "stop" or not kept):
             raise InputError("\n".join(bad))
         stored.flush()
         stored_masks.flush()
-        rows = [facts[0] for facts in found] + [facts[1] for facts in found if len(facts) == 2]
+        kept_masks = [row for row in kept if isinstance(found[row][1], tuple)]
+        empty = {row for row in kept_masks if not stored_masks[mask_row[row]].any()}
+        if len(kept) < total:
+            files.keep_rows(part, kept)
+        if len(kept_masks) < len(with_mask):
+            files.keep_rows(masks_part, [mask_row[row] for row in kept_masks])
+        rows = [found[row][0] for row in kept] + [found[row][1] for row in kept_masks]
         table = pd.DataFrame(rows, columns=list(COLUMNS))
         table.to_csv(list_part, index=False, lineterminator="\n")
-    facts = table[table["kind"] == IMAGE].reset_index(drop=True)
-    return frame.assign(**facts[["width", "height", "mode", "sha256"]])
+    facts = table[table["kind"] == IMAGE][FACTS].set_index(pd.Index(kept))
+    named = frame["mask"].where(frame.index.isin(kept_masks), "")
+    whole = frame.assign(mask=named).loc[kept].join(facts).reset_index(drop=True)
+    numbers = {row: number for number, row in enumerate(kept)}
+    return Built(whole, _skipped(frame, found, root), {numbers[row] for row in empty})
 
 
 def load(path: Path) -> np.ndarray:
@@ -96,12 +127,47 @@ def load_masks(path: Path, frame: pd.DataFrame) -> dict[int, np.ndarray]:
     return {number: mask for number, mask in numbered if mask.any()}
 
 
+def _all(
+    decode: Callable[[int], tuple],
+    total: int,
+    workers: int | None,
+    progress: Callable[[int, int], None],
+) -> list[tuple]:
+    # Pillow decodes and hashlib hashes outside the interpreter's lock: threads use every core.
+    found, pool = [], ThreadPoolExecutor(workers or os.cpu_count())
+    try:
+        for done, facts in enumerate(pool.map(decode, range(total)), start=1):
+            found.append(facts)
+            progress(done, total)
+    finally:  # interrupted, it doesn't decode the rest first
+        pool.shutdown(cancel_futures=True)
+    return found
+
+
+def _check_shape(file: Path, mask: tuple[int, int], image: tuple[int, int]) -> None:
+    """Raise InputError for a mask that can't be its image's, scaled: the proportions differ."""
+    width = mask[0] * image[1] / mask[1]
+    if abs(width - image[0]) > max(SLACK * image[0], image[1] / mask[1], 1):
+        found, expected = (" × ".join(map(str, size)) for size in (mask, image))
+        raise InputError(f"{file}: {found} pixels, but its image has {expected}: not its mask")
+
+
+def _skipped(frame: pd.DataFrame, found: list[tuple], root: Path) -> list[tuple[str, str, str]]:
+    rows = []
+    for number, pair in enumerate(found):
+        for kind, column, facts in zip((IMAGE, MASK), ("path", "mask"), pair, strict=True):
+            if isinstance(facts, InputError):
+                path = frame[column].iat[number]
+                rows.append((kind, path, str(facts).removeprefix(f"{root / path}: ")))
+    return rows
+
+
 class _Earlier:
     """What the last build left, to be taken over where a file's bytes are the same."""
 
     def __init__(self, size: int, pixels: Path, masks: Path, decoded: Path) -> None:
         # Another size, decoder or Pillow gives other pixels, and then no check agrees.
-        code = Path(images.__file__).read_bytes()
+        code = b"".join(Path(module.__file__).read_bytes() for module in (images, phash))
         self.size, self.version = (
             size,
             f"{sha256(code).hexdigest()} {PIL.__version__} {size}".encode(),
@@ -126,14 +192,12 @@ class _Earlier:
             if known.shape == place.shape and self._check(known) == facts[-1]:
                 place[:] = known
                 return facts
-        width, height, mode = 0, 0, ""
         if kind == MASK:
-            place[:] = images.decode_mask(data, path, self.size)
-        else:
-            photograph = images.decode(data, path, self.size)
-            place[:] = photograph.pixels
-            width, height, mode = photograph.width, photograph.height, photograph.mode
-        return kind, digest, width, height, mode, self._check(place)
+            place[:], (width, height) = images.decode_mask(data, path, self.size)
+            return kind, digest, width, height, "", "", self._check(place)
+        picture, mode = images.upright(data, path)
+        place[:] = images.resized(picture, self.size)
+        return kind, digest, *picture.size, mode, phash.of(picture), self._check(place)
 
     def _check(self, array: np.ndarray) -> str:
         seen = sha256(self.version)

@@ -11,30 +11,29 @@ from twinhead.errors import InputError
 TRAIN, VAL, TEST = "train", "val", "test"
 SPLITS = (TRAIN, VAL, TEST)
 UNUSED = "unused"
-"""An exact copy of a test image that MVTec AD's own folders put into train."""
+"""A duplicate of a test image that MVTec AD's own folders put into train."""
 
 
-def assign(frame: pd.DataFrame, settings: params.Split) -> pd.Series:
+def assign(frame: pd.DataFrame, group: pd.Series, settings: params.Split) -> pd.Series:
     """Give every catalog row its split: "train", "val", "test" or, for official copies, "unused".
 
-    Both protocols take each stratum (category × defective) in its share, and keep images of equal
-    bytes together. `random` draws test and val from all images; `official` takes MVTec AD's own
-    test folders for test, and draws val out of its train folders. The same catalog and settings
-    give the same splits. Raises InputError where a split would stay empty.
+    group: the row's number in `duplicates.groups`. Both protocols take each stratum (category × defective) in its share, and keep duplicates
+    together, near ones too: `random` draws test and val from all images; `official` takes MVTec
+    AD's own test folders for test, and draws val out of its train folders. The same catalog and
+    settings give the same splits. Raises InputError where a split would stay empty.
     """
     rng = np.random.default_rng(settings.seed)
+    total = group.nunique()
     split = pd.Series(TRAIN, index=frame.index)
     if settings.protocol == "random":
-        groups = frame.drop_duplicates("sha256")
-        test = _draw(groups, round(settings.test_fraction * len(groups)), rng)
-        split[frame["sha256"].isin(groups["sha256"][test])] = TEST
+        test = _draw(_one_each(frame, group), round(settings.test_fraction * total), rng)
+        split[group.isin(group[test])] = TEST
     else:
         split[frame["official"] == "test"] = TEST
-        copies = frame["sha256"].isin(frame["sha256"][split == TEST])
-        split[copies & (split == TRAIN)] = UNUSED
-    rest = frame[split == TRAIN].drop_duplicates("sha256")
-    val = _draw(rest, round(settings.val_fraction * len(frame.drop_duplicates("sha256"))), rng)
-    split[frame["sha256"].isin(rest["sha256"][val]) & (split == TRAIN)] = VAL
+        split[group.isin(group[split == TEST]) & (split == TRAIN)] = UNUSED
+    rest = _one_each(frame[split == TRAIN], group)
+    val = _draw(rest, round(settings.val_fraction * total), rng)
+    split[group.isin(group[val]) & (split == TRAIN)] = VAL
     for name in SPLITS:
         if not (split == name).any():
             raise InputError(
@@ -44,24 +43,31 @@ def assign(frame: pd.DataFrame, settings: params.Split) -> pd.Series:
     return split.rename("split")
 
 
-def write(frame: pd.DataFrame, split: pd.Series, path: Path) -> None:
-    files.write_table(pd.DataFrame({"path": frame["path"], "split": split}), path)
+def write(frame: pd.DataFrame, split: pd.Series, group: pd.Series, path: Path) -> None:
+    """Write a row an image: its path, its split, and which image it is a duplicate of, if any."""
+    first = frame["path"].loc[group].to_numpy()
+    same = np.where(group.to_numpy() == frame.index, "", first)
+    columns = {"path": frame["path"], "split": split, "duplicate_of": same}
+    files.write_table(pd.DataFrame(columns), path)
 
 
 def read(path: Path) -> pd.Series:
     return pd.read_csv(path, dtype=str, keep_default_na=False)["split"]
 
 
-def counts(frame: pd.DataFrame, split: pd.Series) -> dict:
-    """Images per split, in all and per category, good and defective."""
+def counts(frame: pd.DataFrame, split: pd.Series, group: pd.Series) -> dict:
+    """Images per split, in all and per category, good and defective; and the duplicates."""
 
     def count(rows: pd.DataFrame) -> dict:
         defective = int(rows["defective"].sum())
         return {"images": len(rows), "good": len(rows) - defective, "defective": defective}
 
-    kept = frame.drop_duplicates("sha256")
+    copies = len(frame) - frame["sha256"].nunique()
+    categories = frame["category"].groupby(group).nunique()
     return {
-        "duplicates_kept_together": len(frame) - len(kept),
+        "duplicates_kept_together": copies,
+        "near_duplicates_kept_together": len(frame) - copies - group.nunique(),
+        "duplicates_across_categories": int((categories > 1).sum()),
         **{UNUSED: int((split == UNUSED).sum())},
         **{
             name: {
@@ -74,6 +80,12 @@ def counts(frame: pd.DataFrame, split: pd.Series) -> dict:
             for name in SPLITS
         },
     }
+
+
+def _one_each(frame: pd.DataFrame, group: pd.Series) -> pd.DataFrame:
+    """One row for each group of duplicates: the first, or the first defective one."""
+    ordered = frame.sort_values("defective", ascending=False, kind="stable")
+    return ordered[~group[ordered.index].duplicated()].sort_index()
 
 
 def _draw(frame: pd.DataFrame, total: int, rng: np.random.Generator) -> pd.Index:

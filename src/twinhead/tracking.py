@@ -43,7 +43,7 @@ ARTIFACTS = "mlartifacts"
 NAME_TAG, BASELINE_TAG, FAILURE_TAG = "dvc.experiment", "dvc.baseline", "twinhead.failure"
 PARAMS_TAG, DATA_TAG, MODEL_TAG = "twinhead.params", "twinhead.data", "twinhead.model"
 FILES = {
-    "index": [paths.metrics("index"), paths.LABELS],
+    "index": [paths.metrics("index"), paths.LABELS, paths.REMARKS],
     "split": [paths.metrics("split"), paths.SPLITS],
     "train": [paths.metrics("train"), paths.HISTORY, paths.PLOTS / "train", paths.MODEL],
     "evaluate": [paths.metrics("evaluate"), paths.PREDICTIONS, paths.PLOTS / "evaluate"],

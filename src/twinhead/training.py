@@ -34,6 +34,8 @@ class Progress:
     best_weights: list[np.ndarray] = field(default_factory=list)
     checkpoint_auroc: float = -1.0
     checkpoint: list[np.ndarray] = field(default_factory=list)
+    diverged: int = 0
+    """The epoch in which the loss was no longer a number; 0 if it always was."""
 
     def take(self, row: dict[str, float], weights: list[np.ndarray]) -> None:
         self.history.append(row)
@@ -78,6 +80,7 @@ class Result:
             "epochs": len(self.progress.history),
             "best_epoch": self.progress.best_epoch,
             "precision": self.precision,
+            **({"diverged_in_epoch": self.progress.diverged} if self.progress.diverged else {}),
             **{name: value for name, value in chosen.items() if name != "epoch"},
         }
 
@@ -102,8 +105,9 @@ def train(
         kept.
 
     The same arguments give the same weights on one machine, whether or not the training was killed
-    and started again in between. Raises InputError where a head has nothing to learn from, and
-    where the loss stops being a number.
+    and started again in between. Where the loss stops being a number the training ends, and the
+    epochs before count. Raises InputError if that is the first, and where a head has nothing to
+    learn from.
     """
     check(frame, split, model_settings)
     targets = targets_of(frame, model_settings)
@@ -132,14 +136,23 @@ def train(
         row = {"epoch": epoch} | _named(fitted, settings.loss_weights, model_settings.tasks)
         row |= _validate(fitted_part, validation, targets, settings.loss_weights)
         if not np.isfinite([row["train_loss"], row["val_loss"]]).all():
-            raise InputError(
-                f"the loss is no longer a number in epoch {epoch}; try a lower"
-                f" train.learning_rate than {settings.learning_rate:g}"
-            )
+            progress.diverged = epoch
+            if not progress.history:
+                raise InputError(diverged(progress, settings))
+            break
         progress.take(row, fitted_part.get_weights())
         _keep(fitted_part, state, fingerprint, progress)
         epoch_done(row, time.monotonic() - started)
     return Result(model, fitted_part, progress, settings.precision)
+
+
+def diverged(progress: Progress, settings: params.Train) -> str:
+    """Say when the loss stopped being a number, and what to try."""
+    kept = f"; epoch {progress.best_epoch} is kept" if progress.history else ""
+    return (
+        f"the loss is no longer a number in epoch {progress.diverged}{kept}; try a lower"
+        f" train.learning_rate than {settings.learning_rate:g}"
+    )
 
 
 def _adapt(model: keras.Model, inputs: np.ndarray, rows: np.ndarray, frame: pd.DataFrame) -> None:
@@ -249,7 +262,7 @@ def _fingerprint(
 
 
 def _keep(model: keras.Model, state: Path, fingerprint: str, progress: Progress) -> None:
-    facts = {name: value for name, value in vars(progress).items() if name not in _ARRAYS}
+    facts = {name: value for name, value in vars(progress).items() if name not in (*_ARRAYS, "diverged")}
     arrays = {
         "weights": model.get_weights(),
         "optimizer": [np.asarray(variable) for variable in model.optimizer.variables],

@@ -12,7 +12,7 @@ from twinhead.report import (
     points,
     threshold,
 )  # fmt: skip
-from twinhead.report.markup import Html, code
+from twinhead.report.markup import Html, code, count
 from twinhead.report.results import Results, read
 
 __all__ = ["Results", "page", "read"]
@@ -59,12 +59,14 @@ def page(results: Results) -> str:
 
 def _opening(results: Results) -> Html:
     index, train = results.metrics["index"], results.metrics["train"]
+    skipped = index["remarks"]["skipped_image"]
+    left_out = f" {count(skipped, 'image')} could not be read." if skipped else ""
     root = results.settings.data.root
     name = root.rstrip("/").rpartition("/")[2] or root
     return Html(
         f"<h1>Inspection of {code(name, tag='span')}</h1>"
         f"<p>{index['images']:,} images of {len(index['by_category'])} categories,"
-        f" {index['defective']:,} of them defective, from {code(root)}."
+        f" {index['defective']:,} of them defective, from {code(root)}.{left_out}"
         f" The network has {train['parameters']:,} parameters and was trained for {train['epochs']}"
         f" epochs; epoch {train['best_epoch']} is kept.</p>{judgement.cards(results)}"
     )

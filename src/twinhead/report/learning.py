@@ -19,4 +19,9 @@ def section(results: Results) -> Html | None:
         f" {train['best_epoch']} had the lowest loss on val and is kept."
         " A gap between train and val is what the network has learned by heart."
     )
+    if "diverged_in_epoch" in train:
+        note += (
+            f" In epoch {train['diverged_in_epoch']} the loss was no longer a number, and the"
+            " training ended: a lower learning rate may do better."
+        )
     return join([paragraph(note), Html(f'<div class="scroll">{"".join(shown)}</div>')])

@@ -5,9 +5,15 @@ import re
 import shlex
 from collections.abc import Iterator
 
-from twinhead import params, paths, splits
+import pandas as pd
+
+from twinhead import params, paths, remarks, splits
 from twinhead.report.markup import Html, code, folded, join, paragraph, table, text
 from twinhead.report.results import Results
+
+LISTED = 200
+"""Remarks of a kind that the page names."""
+_ONE_SIDE = "each kept on one side of the split"
 
 
 def section(results: Results) -> Html:
@@ -19,7 +25,8 @@ def section(results: Results) -> Html:
         ["of them defective", f"{index['defective']:,}"],
         ["of those with a mask", f"{index['masks']:,}"],
         ["categories", f"{len(index['by_category']):,}"],
-        ["exact duplicates", f"{index['duplicates']:,}, each kept on one side of the split"],
+        ["exact duplicates", f"{index['duplicates']:,}, {_ONE_SIDE}"],
+        ["near duplicates", f"{counts['near_duplicates_kept_together']:,}, {_ONE_SIDE}"],
         ["SHA-256 of images and labels", code(index["digest"])],
     ]
     rows = [
@@ -27,10 +34,11 @@ def section(results: Results) -> Html:
         for name in splits.SPLITS
     ]
     if counts[splits.UNUSED]:
-        rows.append(["unused: copies of test images", f"{counts[splits.UNUSED]:,}", "", ""])
+        rows.append(["unused: duplicates of test images", f"{counts[splits.UNUSED]:,}", "", ""])
     return join([
         table(["data", ""], facts, "facts"),
         table(["split", "images", "good", "defective"], rows),
+        _remarks(results.remarks),
         Html("<h3>How to make it again</h3>"),
         paragraph(
             "With these params in ", code(paths.PARAMS.as_posix()), " and the same data, the first",
@@ -42,6 +50,18 @@ def section(results: Results) -> Html:
             [name, _value(value)] for name, value in settings.items()
         ], "facts")),
     ])  # fmt: skip
+
+
+def _remarks(found: pd.DataFrame) -> Html:
+    """What is odd about the data, with every file's name."""
+    kinds = found.groupby("kind", sort=False)
+    parts = []
+    for kind, rows in kinds:
+        listed = rows[["path", "remark"]].head(LISTED).to_numpy().tolist()
+        if len(rows) > LISTED:
+            listed.append([f"{len(rows) - LISTED:,} more are in {paths.REMARKS}", ""])
+        parts.append(folded(f"{len(rows):,} {remarks.KINDS[kind]}", table(["file", ""], listed)))
+    return join(parts)
 
 
 def overrides(settings: params.Params) -> Iterator[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from twinhead import params, paths, pixels, splits
+from twinhead import params, paths, pixels, remarks, splits
 
 STAGES = ("index", "split", "train", "evaluate", "embed", "explain")
 _TEXT = ("path", "split", "category", "defect_type", "category_predicted", "outcome")
@@ -27,6 +27,8 @@ class Results:
     explanations: pd.DataFrame
     pixels: np.ndarray
     """(images, size, size, 3), uint8."""
+    remarks: pd.DataFrame
+    """As `data/remarks.csv`."""
     comparison: str = ""
     """What `make comparison` has written, of whichever images."""
 
@@ -49,8 +51,9 @@ def read(settings: params.Params) -> Results:
     embedding.index = numbers[embedding["path"]].to_numpy()
     known = paths.COMPARISON
     compared = known.read_text(encoding="utf-8") if known.exists() else ""
+    stored, odd = pixels.load(paths.PIXELS), remarks.read(paths.REMARKS)
     return Results(
-        settings, metrics, predictions, embedding, explanations, pixels.load(paths.PIXELS), compared
+        settings, metrics, predictions, embedding, explanations, stored, odd, compared
     )
 
 
