@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import cases
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from cases import case  # noqa: F401
 from PIL import Image
 
-import cases
-from cases import case  # noqa: F401
 from twinhead import catalog, duplicates, evaluation, params, pixels, splits
 
 

@@ -20,7 +20,9 @@ def pictures() -> list[Image.Image]:
     for _ in range(40):
         image = np.full((160, 192, 3), 120.0)
         for cells, strength in ((8, 60), (40, 20)):
-            blotches = Image.fromarray(rng.uniform(-strength, strength, (cells, cells)).astype(np.float32))
+            blotches = Image.fromarray(
+                rng.uniform(-strength, strength, (cells, cells)).astype(np.float32)
+            )
             image += np.asarray(blotches.resize((192, 160), Image.Resampling.BICUBIC))[..., None]
         image += rng.normal(0, 3, image.shape)
         found.append(Image.fromarray(image.clip(0, 255).astype(np.uint8)))

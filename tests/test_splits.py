@@ -24,7 +24,9 @@ def table(shape: dict[str, tuple[int, int]], copies: int = 0) -> pd.DataFrame:
     frame = pd.DataFrame(kinds, columns=["category", "defective"])
     frame["sha256"] = [f"{i:064x}" for i in range(len(frame))]
     looks = np.random.default_rng(7).bytes(len(frame) * phash.BITS // 8).hex()
-    frame["phash"] = [looks[at : at + phash.BITS // 4] for at in range(0, len(looks), phash.BITS // 4)]
+    frame["phash"] = [
+        looks[at : at + phash.BITS // 4] for at in range(0, len(looks), phash.BITS // 4)
+    ]
     frame = pd.concat([frame, frame.tail(copies).assign(category="z")], ignore_index=True)
     folder = np.where(frame["defective"] | (frame.index % 4 == 0), "test", "train")
     return frame.assign(official=folder, path=[f"{i:05}.png" for i in frame.index])

@@ -163,3 +163,20 @@ def test_views_are_flips_of_the_photograph(tmp_path: Path) -> None:
     grey = images[..., 0]
     for view, flipped in enumerate((grey, grey[:, :, ::-1], grey[:, ::-1], grey[:, ::-1, ::-1])):
         np.testing.assert_array_equal(views[:, view], flipped)
+
+
+def test_a_loss_that_is_no_number_ends_the_training_with_the_epochs_before_kept(
+    train, monkeypatch, case
+):
+    expected, validate = train(epochs=2, schedule="constant"), training._validate
+    epochs = iter((1, 2, 3))
+
+    def broken(*given: object) -> dict[str, float]:
+        return validate(*given) | ({"val_loss": float("nan")} if next(epochs) == 3 else {})
+
+    monkeypatch.setattr(training, "_validate", broken)
+    result = train(state="other", epochs=5, schedule="constant")
+    assert digest(result) == digest(expected)
+    assert result.metrics()["epochs"] == 2 and result.metrics()["diverged_in_epoch"] == 3
+    said = training.diverged(result.progress, SHIPPED.train)
+    case("Numbers", "a loss that is no number in a later epoch", f"the training ends: `{said}`")

@@ -17,10 +17,11 @@ UNUSED = "unused"
 def assign(frame: pd.DataFrame, group: pd.Series, settings: params.Split) -> pd.Series:
     """Give every catalog row its split: "train", "val", "test" or, for official copies, "unused".
 
-    group: the row's number in `duplicates.groups`. Both protocols take each stratum (category × defective) in its share, and keep duplicates
-    together, near ones too: `random` draws test and val from all images; `official` takes MVTec
-    AD's own test folders for test, and draws val out of its train folders. The same catalog and
-    settings give the same splits. Raises InputError where a split would stay empty.
+    Both protocols take each stratum (category × defective) in its share, and keep duplicates
+    together: `random` draws test and val from all images; `official` takes MVTec AD's own test
+    folders for test, and draws val out of its train folders. The same catalog and settings give
+    the same splits. group: as `duplicates.groups` gives it. Raises InputError where a split would
+    stay empty.
     """
     rng = np.random.default_rng(settings.seed)
     total = group.nunique()

@@ -262,7 +262,8 @@ def _fingerprint(
 
 
 def _keep(model: keras.Model, state: Path, fingerprint: str, progress: Progress) -> None:
-    facts = {name: value for name, value in vars(progress).items() if name not in (*_ARRAYS, "diverged")}
+    apart = (*_ARRAYS, "diverged")
+    facts = {name: value for name, value in vars(progress).items() if name not in apart}
     arrays = {
         "weights": model.get_weights(),
         "optimizer": [np.asarray(variable) for variable in model.optimizer.variables],

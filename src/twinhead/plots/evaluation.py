@@ -11,6 +11,9 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from twinhead import splits
 from twinhead.plots import style
 
+WIDEST = 26
+"""Inches that the cells of a confusion matrix take at most, however many categories there are."""
+
 
 def draw(predictions: pd.DataFrame, metrics: dict, categories: list[str], folder: Path) -> None:
     """The confusion matrices and curves of the heads that there are."""
@@ -25,7 +28,8 @@ def draw(predictions: pd.DataFrame, metrics: dict, categories: list[str], folder
 def category_confusion(predictions: pd.DataFrame, categories: list[str], path: Path) -> None:
     """Which category the test images were taken for."""
     rows = predictions[predictions["split"] == splits.TEST]
-    side = 1.8 + 0.42 * len(categories) + 0.08 * max(map(len, categories))
+    cell = min(0.42, WIDEST / len(categories))
+    side = 1.8 + cell * len(categories) + 0.08 * max(map(len, categories))
     figure = Figure(figsize=(side + 0.6, side), layout="constrained")
     axes = figure.subplots()
     _matrix(axes, rows["category"], rows["category_predicted"], categories)

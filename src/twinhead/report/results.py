@@ -52,9 +52,7 @@ def read(settings: params.Params) -> Results:
     known = paths.COMPARISON
     compared = known.read_text(encoding="utf-8") if known.exists() else ""
     stored, odd = pixels.load(paths.PIXELS), remarks.read(paths.REMARKS)
-    return Results(
-        settings, metrics, predictions, embedding, explanations, stored, odd, compared
-    )
+    return Results(settings, metrics, predictions, embedding, explanations, stored, odd, compared)
 
 
 def _table(path: Path) -> pd.DataFrame:
