@@ -23,7 +23,10 @@ PROCESSORS = {
     "without oneDNN": {"TF_ENABLE_ONEDNN_OPTS": "0"},
 }
 STAGES = ("features", "train", "evaluate")
-GIVEN = (paths.PARAMS, paths.CATALOG, paths.PIXELS, paths.MASKS, paths.LABELS, paths.SPLITS)
+GIVEN = (
+    *(paths.PARAMS, paths.CATALOG, paths.PIXELS, paths.MASKS, paths.LABELS, paths.SPLITS),
+    *(paths.metrics("index"), paths.metrics("split")),
+)
 METRICS = ("auroc_category_mean", "auroc", "f1")
 
 
@@ -48,17 +51,21 @@ def main() -> None:
             print(f"  test {metric}: {values[0]:.4f} here, {values[1]:.4f} there")
 
 
-def run(folder: Path, variables: dict[str, str]) -> None:
-    for path in GIVEN:
-        (folder / path).parent.mkdir(exist_ok=True)
-        (folder / path).symlink_to(path.resolve())
-    for name in ("models", "reports", "metrics"):
-        (folder / name).mkdir()
-    (folder / paths.metrics("index")).symlink_to(paths.metrics("index").resolve())
-    (folder / paths.metrics("split")).symlink_to(paths.metrics("split").resolve())
+def run(
+    folder: Path,
+    variables: dict[str, str],
+    given: tuple[Path, ...] = GIVEN,
+    stages: tuple[str, ...] = STAGES,
+) -> None:
+    """Run stages in an empty folder on files of the workspace."""
+    for name in ("data", "models", "reports", "metrics"):
+        (folder / name).mkdir(exist_ok=True)
+    for path in given:
+        if not (folder / path).exists():
+            (folder / path).symlink_to(path.resolve())
     source = Path("src").resolve()
     known = os.environ | variables | {"PYTHONPATH": str(source), "DVC_ROOT": str(folder)}
-    for name in STAGES:
+    for name in stages:
         command = [sys.executable, Path(f"stages/{name}.py").resolve()]
         subprocess.run(command, cwd=folder, env=known, check=True, stdout=sys.stderr)
 

@@ -29,12 +29,14 @@ def main(images: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root, kept, held_back = (Path(folder) / name for name in ("photos", "kept", "held back"))
         sample.render(root, images, 1024)
-        paths = [root / path for path in catalog.scan(root)["path"]]
+        frame = catalog.scan(root)
+        paths = [root / path for path in frame["path"]]
+        files = [*paths, *(root / mask for mask in frame["mask"] if mask)]
         index(root, kept, size)  # the files are in the system's cache from here on
         seconds: dict[str, list[float]] = {"decoding": [], "decoding, resizing": [], "index": []}
         for _ in range(TURNS):
-            seconds["decoding"].append(timed(lambda: bare(paths)))
-            seconds["decoding, resizing"].append(timed(lambda: bare(paths, size)))
+            seconds["decoding"].append(timed(lambda: bare(files)))
+            seconds["decoding, resizing"].append(timed(lambda: bare(files, size)))
             shutil.rmtree(kept)
             seconds["index"].append(timed(lambda: index(root, kept, size)))
         added = [path for path in paths if "train/good" in path.as_posix()][:: max(1, images // 50)]
