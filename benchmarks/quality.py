@@ -4,7 +4,7 @@ Runs the stages up to `evaluate` on your images, in a folder of its own with not
 default, and the paper's network and recipe. Seconds are those of all stages together; the quality
 is the test split's defect AUROC as the mean over the categories.
 
-    python benchmarks/quality.py FOLDER [--recipe default] [--seed 0]
+    python benchmarks/quality.py FOLDER [--recipe default] [--seed 0] [--keep FOLDER]
 """
 
 import argparse
@@ -31,9 +31,14 @@ RECIPES = {
 GOAL = 0.98
 
 
-def main(root: Path, recipes: list[str], seed: int) -> None:
+def main(root: Path, recipes: list[str], seed: int, keep: Path | None) -> None:
     for recipe in recipes:
-        seconds, found, low, high = run(root.resolve(), RECIPES[recipe], seed)
+        seconds, judged = run(root.resolve(), RECIPES[recipe], seed)
+        if keep:
+            keep.mkdir(parents=True, exist_ok=True)
+            (keep / f"{recipe}.json").write_text(json.dumps(judged, indent=2), encoding="utf-8")
+        defect = judged["test"]["defect"]
+        found, low, high = (defect[f"auroc_category_mean{end}"] for end in ("", "_low", "_high"))
         taken = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
         verdict = "reached" if found >= GOAL else "not reached"
         print(f"{recipe}: {sum(seconds.values()):.0f} s ({taken})")
@@ -42,9 +47,8 @@ def main(root: Path, recipes: list[str], seed: int) -> None:
         )
 
 
-def run(
-    root: Path, changes: dict[str, dict], seed: int
-) -> tuple[dict[str, float], float, float, float]:
+def run(root: Path, changes: dict[str, dict], seed: int) -> tuple[dict[str, float], dict]:
+    """Return the seconds of each stage, and what `metrics/evaluate.json` holds."""
     settings = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
     for section, values in changes.items():
         settings[section] |= values
@@ -61,9 +65,7 @@ def run(
             subprocess.run(command, cwd=folder, env=known, check=True, stdout=sys.stderr)
             seconds[name] = time.perf_counter() - started
         judged = json.loads((Path(folder) / "metrics/evaluate.json").read_text(encoding="utf-8"))
-    found = judged["test"]["defect"]
-    values = (found[f"auroc_category_mean{end}"] for end in ("", "_low", "_high"))
-    return seconds, *values
+    return seconds, judged
 
 
 if __name__ == "__main__":
@@ -73,5 +75,6 @@ if __name__ == "__main__":
     parser.add_argument("root", type=Path, metavar="FOLDER")
     parser.add_argument("--recipe", action="append", choices=RECIPES)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", type=Path, help="a folder for each recipe's metrics")
     chosen = parser.parse_args()
-    main(chosen.root, chosen.recipe or list(RECIPES), chosen.seed)
+    main(chosen.root, chosen.recipe or list(RECIPES), chosen.seed, chosen.keep)
