@@ -180,7 +180,7 @@ def test_masks_for_images_that_are_not_there(run, case, tmp_path, capsys):
         (root / f"a/test/cut/{number:03}.png").unlink()
     found = run(root, "index")
     assert found.index["remarks"]["stray_mask"] == 2
-    assert "index: 2 masks belong to no image: a/ground_truth/cut/005" in capsys.readouterr().out
+    assert "index: masks without an image: 2 (a/ground_truth/cut/005" in capsys.readouterr().out
     case("Data sets", "masks for images that don't exist", "said, counted and listed as remarks")
 
 
@@ -190,7 +190,7 @@ def test_the_same_photograph_under_two_labels(run, case, tmp_path, capsys):
     found = run(root, "split")
     assert found.index["remarks"]["contradiction"] == 1
     assert found.remarks["remark"].tolist() == ["the same bytes as a/train/good/003.png"]
-    assert "index: 1 photographs have two labels: a/test/cut/900.png" in capsys.readouterr().out
+    assert "index: photographs with two labels: 1 (a/test/cut/900.png)" in capsys.readouterr().out
     split = pd.read_csv(paths.SPLITS).set_index("path")["split"]
     assert split["a/test/cut/900.png"] == split["a/train/good/003.png"]
     what = "said, counted and listed as a contradiction; both stand on one side of the split"
@@ -243,7 +243,7 @@ def test_bad_images_stop_the_pipeline_or_are_skipped(run, case, tmp_path, capsys
     case("Data sets", "three bad images of 24", "refused: a line for each of the three, at once")
     found = run(root, data={"on_bad_image": "skip"})
     assert found.index["images"] == 21 and found.index["remarks"]["skipped_image"] == 3
-    assert "index: 3 images that can't be read are skipped: a/" in capsys.readouterr().out
+    assert "index: skipped images that can't be read: 3 (a/" in capsys.readouterr().out
     page = paths.REPORT.read_text("utf-8")
     assert "3 images could not be read" in page and "a/train/good/002.png" in page
     what = "skipped: said, counted, listed in `data/remarks.csv` and shown in the report"

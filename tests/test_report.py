@@ -296,7 +296,7 @@ def test_what_is_odd_about_the_data_is_counted_and_named(render):
     odd = [("skipped image", "bolt/test/<b>.png", "can't be decoded"), ("contradiction", "a", "b")]
     page = render(odd=odd)
     assert "1 image could not be read" in page and "&lt;b&gt;.png" in page
-    assert "1 photographs have two labels" in page
+    assert "photographs with two labels: 1" in page
     many = render(odd=[("stray mask", f"{number}.png", "") for number in range(205)])
     assert "199.png" in many and "200.png" not in many
     assert "5 more are in data/remarks.csv" in many

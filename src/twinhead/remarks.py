@@ -10,11 +10,11 @@ from twinhead import catalog, files, pixels
 SKIPPED, SKIPPED_MASK = "skipped image", "skipped mask"
 STRAY, EMPTY, CONTRADICTION = "stray mask", "empty mask", "contradiction"
 KINDS = {
-    SKIPPED: "images that can't be read are skipped",
-    SKIPPED_MASK: "masks that can't be read are skipped",
-    STRAY: "masks belong to no image",
-    EMPTY: "masks mark nothing",
-    CONTRADICTION: "photographs have two labels",
+    SKIPPED: "skipped images that can't be read",
+    SKIPPED_MASK: "skipped masks that can't be used",
+    STRAY: "masks without an image",
+    EMPTY: "masks that mark nothing",
+    CONTRADICTION: "photographs with two labels",
 }
 COLUMNS = ["kind", "path", "remark"]
 SHOWN = 3
@@ -42,7 +42,7 @@ def lines(table: pd.DataFrame) -> Iterator[str]:
     """A line for each kind that there is, with the first of them by name."""
     for kind, rows in table.groupby("kind", sort=False):
         named = ", ".join(rows["path"].head(SHOWN)) + (", …" if len(rows) > SHOWN else "")
-        yield f"{len(rows):,} {KINDS[kind]}: {named}"
+        yield f"{KINDS[kind]}: {len(rows):,} ({named})"
 
 
 def write(table: pd.DataFrame, path: Path) -> None:

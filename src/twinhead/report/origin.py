@@ -60,7 +60,7 @@ def _remarks(found: pd.DataFrame) -> Html:
         listed = rows[["path", "remark"]].head(LISTED).to_numpy().tolist()
         if len(rows) > LISTED:
             listed.append([f"{len(rows) - LISTED:,} more are in {paths.REMARKS}", ""])
-        parts.append(folded(f"{len(rows):,} {remarks.KINDS[kind]}", table(["file", ""], listed)))
+        parts.append(folded(f"{remarks.KINDS[kind]}: {len(rows):,}", table(["file", ""], listed)))
     return join(parts)
 
 
