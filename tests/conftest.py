@@ -123,7 +123,9 @@ def built_in(target: Path, root: Path, **options: object) -> Built:
 
 @pytest.fixture(scope="session")
 def split(built: Built) -> pd.Series:
-    settings = params.Split(protocol="random", test_fraction=0.3, val_fraction=0.2, seed=1)
+    settings = params.Split(
+        protocol="random", test_fraction=0.3, val_fraction=0.2, near_duplicates=0, seed=1
+    )
     return splits.assign(built.frame, settings)
 
 

@@ -42,8 +42,11 @@ def load_text(tmp_path: Path, text: str | bytes) -> params.Params:
 def test_the_shipped_params_are_those_of_the_design():
     settings = params.load(REPOSITORY / "params.yaml").model_dump()
     designed = {
-        "data": {"root": "data/raw/sample"},
-        "split": {"protocol": "random", "test_fraction": 0.2, "val_fraction": 0.1, "seed": 42},
+        "data": {"root": "data/raw/sample", "on_bad_image": "stop"},
+        "split": {
+            "protocol": "random", "test_fraction": 0.2, "val_fraction": 0.1,
+            "near_duplicates": 0.06, "seed": 42,
+        },
         "model": {"tasks": ["category", "defect"]},
         "train": {
             "epochs": 20, "batch_size": 32, "learning_rate": 0.001,
@@ -66,6 +69,7 @@ def test_the_shipped_params_are_those_of_the_design():
         ("data.image_size", 16, 15),
         ("split.test_fraction", 0.01, 0),
         ("split.val_fraction", 0.01, 0),
+        ("split.near_duplicates", 0, -0.01),
         ("train.epochs", 1, 0),
         ("train.batch_size", 1, 0),
         ("train.learning_rate", 1e-12, 0),
@@ -93,6 +97,7 @@ def test_a_value_below_its_limit_is_refused(load: Load, key, lowest, below):
         ("data.image_size", 2048, 2049),
         ("split.test_fraction", 0.89, 1),
         ("split.val_fraction", 0.79, 1.5),
+        ("split.near_duplicates", 0.5, 0.51),
         ("train.augmentation.brightness", 1, 1.01),
         ("evaluate.bootstrap", 10_000, 10_001),
         *((seed, 2**31 - 1, 2**31) for seed in SEEDS),
@@ -113,7 +118,10 @@ def test_a_value_above_its_limit_is_refused(load: Load, key, highest, above):
         ("data.image_size", "224"),
         ("data.image_size", 224.0),
         ("data.image_size", True),
+        ("data.on_bad_image", "ignore"),
+        ("data.on_bad_image", False),
         ("split.protocol", "rnadom"),
+        ("split.near_duplicates", None),
         ("split.seed", float("nan")),
         ("split.test_fraction", True),
         ("split.test_fraction", "0.2"),
@@ -170,7 +178,7 @@ def test_values_that_contradict_each_other_are_refused(load: Load, changes, said
         ("train.epoch", r"train\.epoch is unknown; did you mean epochs\?"),
         ("train.augmentation.brigthness", r"brigthness is unknown; did you mean brightness\?"),
         ("evalute", r"evalute is unknown; did you mean evaluate\?"),
-        ("data.zzz", r"data\.zzz is unknown; known here: root, image_size"),
+        ("data.zzz", r"data\.zzz is unknown; known here: root, image_size, on_bad_image"),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest_known_one(load: Load, key, said):

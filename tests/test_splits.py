@@ -29,8 +29,8 @@ def table(shape: dict[str, tuple[int, int]], copies: int = 0) -> pd.DataFrame:
 
 
 def settings(**changes: object) -> params.Split:
-    values = {"protocol": "random", "test_fraction": 0.2, "val_fraction": 0.1, "seed": 42}
-    return params.Split(**values | changes)
+    values = {"protocol": "random", "test_fraction": 0.2, "val_fraction": 0.1}
+    return params.Split(**values | {"near_duplicates": 0, "seed": 42} | changes)
 
 
 @pytest.fixture(params=SHAPES, ids=str)

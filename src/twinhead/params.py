@@ -42,12 +42,15 @@ class Sample(Section):
 class Data(Section):
     root: Annotated[str, Field(min_length=1)]
     image_size: Annotated[int, Field(ge=16, le=2048)]
+    on_bad_image: Literal["stop", "skip"]
 
 
 class Split(Section):
     protocol: Literal["random", "official"]
     test_fraction: Annotated[Float, Field(gt=0, lt=1)]
     val_fraction: Annotated[Float, Field(gt=0, lt=1)]
+    near_duplicates: Annotated[Float, Field(ge=0, le=0.5)]
+    """The share of a perceptual hash's bits; at 0 only equal bytes are duplicates."""
     seed: Seed
 
     @model_validator(mode="after")
