@@ -1,8 +1,7 @@
 """One image file, from a path or as bytes, decoded to what the network takes."""
 
 import ctypes
-import os
-import stat
+import logging
 import struct
 import warnings
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 
-from twinhead import limits
+from twinhead import limits, regular
 from twinhead.errors import InputError
 
 FORMATS = {
@@ -28,7 +27,8 @@ FORMATS = {
 # Pillow remarks on odd files that it reads all the same. Said here once: threads decode.
 warnings.filterwarnings("ignore", module="PIL")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-# libtiff would write remarks of its own to stderr, beside the line that names the file.
+# Pillow and libtiff would write remarks of their own to stderr, beside the line with the file.
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
 with suppress(AttributeError, OSError):  # a Pillow that was built in another way
     ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)
 
@@ -48,24 +48,8 @@ class Photograph:
 
 
 def contents(path: Path) -> bytes:
-    """The bytes of a file. Raises InputError naming it if it can't be read, or is none.
-
-    What isn't a regular file is refused before it is opened: a FIFO would wait for its writer, a
-    device might never end.
-    """
-    try:
-        about = os.stat(path)
-        if not stat.S_ISREG(about.st_mode) and not stat.S_ISDIR(about.st_mode):
-            raise InputError(f"{path}: can't be read (a device, socket or FIFO, not a file)")
-        if about.st_size > limits.BYTES:
-            raise InputError(f"{path}: more than {limits.BYTES:,} bytes are not read")
-        with open(path, "rb") as file:
-            return file.read(limits.BYTES + 1)  # it may have grown
-    except FileNotFoundError as error:
-        leads = f"a link to {os.readlink(path)}, which isn't there" if os.path.islink(path) else ""
-        raise InputError(f"{path}: can't be read ({leads or error.strerror})") from None
-    except OSError as error:
-        raise InputError(f"{path}: can't be read ({error.strerror})") from None
+    """The bytes of a file. Raises InputError naming it if it can't be read, or is no file."""
+    return regular.read(path, limits.BYTES)
 
 
 def read(path: Path, size: int) -> Photograph:

@@ -90,7 +90,7 @@ def _png(data: bytes) -> str | None:
         # Frames of an animation but the first are passed over.
         aside += 0 if kind in (b"IDAT", b"fdAT") else length + 12
         if aside > ASIDE:
-            return _aside()
+            return _aside() if aside <= len(data) else None  # else a length is wrong
         place += length + 12
     return f"a PNG of more than {CHUNKS:,} chunks is not read"
 
@@ -108,7 +108,7 @@ def _bmp(data: bytes) -> str | None:
 def _tiff(data: bytes, order: str) -> str | None:
     known = {}
     for tag, kind, count, value in _tags(data, order):
-        if kind not in _TEXT and tag < _FIRST_PRIVATE_TAG and count > STRIPS:
+        if STRIPS < count <= len(data) and kind not in _TEXT and tag < _FIRST_PRIVATE_TAG:
             return f"a TIFF of more than {STRIPS:,} strips, tiles or values of a tag is not read"
         if kind in _INTEGERS:
             known.setdefault(tag, struct.unpack_from(order + _INTEGERS[kind], value)[0])
