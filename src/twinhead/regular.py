@@ -14,16 +14,18 @@ def read(path: Path, most: int) -> bytes:
     device might never end.
     """
     try:
-        mode = os.stat(path).st_mode
-        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        about = os.stat(path)
+        if not stat.S_ISREG(about.st_mode) and not stat.S_ISDIR(about.st_mode):
             raise InputError(f"{path}: can't be read (a device, socket or FIFO, not a file)")
-        with open(path, "rb") as file:
-            data = file.read(min(os.fstat(file.fileno()).st_size, most) + 1)
+        data = None
+        if about.st_size <= most:
+            with open(path, "rb") as file:
+                data = file.read(most + 1)  # it may have grown
     except FileNotFoundError as error:
         leads = f"a link to {os.readlink(path)}, which isn't there" if os.path.islink(path) else ""
         raise InputError(f"{path}: can't be read ({leads or error.strerror})") from None
     except OSError as error:
         raise InputError(f"{path}: can't be read ({error.strerror})") from None
-    if len(data) > most:
+    if data is None or len(data) > most:
         raise InputError(f"{path}: more than {most:,} bytes are not read")
     return data
