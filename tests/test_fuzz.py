@@ -14,15 +14,19 @@ from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from conftest import REPOSITORY
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from mlflow.exceptions import MlflowException
 from PIL import Image
 
-from twinhead import images, inspection, limits, params
+from twinhead import images, inspection, limits, network, params
 from twinhead.errors import InputError
+from twinhead.facts import Facts
+from twinhead.served import Served
 
 NAME, SIZE = "photograph 2 of 3", 16
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
@@ -143,14 +147,14 @@ def answered_or_refused(read: Callable[[object], object], given: object) -> None
 
 
 @pytest.mark.parametrize("read", [decoded, as_mask, shown])
-@fuzzed(max_examples=300)
+@fuzzed(max_examples=1000)
 @given(data=mutated())
 def test_mutated_photographs(read, data):
     answered_or_refused(read, data)
 
 
 @pytest.mark.parametrize("read", [decoded, as_mask, shown])
-@fuzzed(max_examples=150)
+@fuzzed(max_examples=300)
 @given(data=ANYTHING)
 def test_random_bytes(read, data):
     answered_or_refused(read, data)
@@ -172,6 +176,32 @@ def test_what_a_request_may_hold(sent):
 @given(st.binary())
 def test_a_file_comes_through_base64_as_it_is(data):
     assert inspection.file_bytes(encode(data), NAME) == data
+
+
+@pytest.fixture(scope="module")
+def served() -> Served:
+    """The model as MLflow serves it, untrained."""
+    chosen = params.Model(backbone="cnn", weights="random", frozen=False, tasks=["defect"])
+    known = Facts(["bolt"], threshold=0.5, head="defect", method="best", scale=1.0)
+    model = Served()
+    model.inspector = inspection.Inspector(network.build(chosen, 32, 1, seed=0), known)
+    return model
+
+
+SENT = st.one_of(
+    mutated(), mutated().map(lambda data: encode(data)), st.text(max_size=40), ANYTHING
+)
+
+
+@fuzzed(max_examples=200)
+@given(sent=st.lists(SENT, min_size=1, max_size=3), heated=st.booleans())
+def test_the_served_model_answers_or_refuses_the_request(served, sent, heated):
+    table = pd.DataFrame({"image": pd.Series(sent, dtype=object)})
+    try:
+        assert len(served.predict(table, {"heat_map": heated})) == len(sent)
+    except MlflowException as error:
+        assert error.get_http_status_code() == 400 and len(error.message) < 300
+        assert error.message.startswith("photograph ") and error.message.isprintable()
 
 
 def encode(data: bytes) -> str:
@@ -227,13 +257,13 @@ def load_or_refuse(content: bytes) -> None:
                 assert line.startswith(f"{file}: ") and line.isprintable() and len(line) < 700
 
 
-@fuzzed(max_examples=80)
+@fuzzed(max_examples=250)
 @given(changed_text())
 def test_a_params_file_that_was_edited_badly(text):
     load_or_refuse(text.encode())
 
 
-@fuzzed(max_examples=60)
+@fuzzed(max_examples=250)
 @given(changed_tree())
 def test_params_of_any_value(text):
     load_or_refuse(text.encode("utf-8", "replace"))
