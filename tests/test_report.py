@@ -28,7 +28,8 @@ from twinhead.report import mistakes, origin, points, threshold, thumbnails
 from twinhead.report.results import Results
 
 RESAMPLES = 20
-HOSTILE = '<script>alert("1")</script>&amp;\'"</title></svg><img src=x onerror=alert(1)>javascript:alert(1)'
+TAGS = "</title></svg><img src=x onerror=alert(1)>javascript:alert(1)"
+HOSTILE = f'<script>alert("1")</script>&amp;\'"{TAGS}'
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+import os
 import struct
 import warnings
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ warnings.filterwarnings("ignore", module="PIL")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 # Pillow and libtiff would write remarks of their own to stderr, beside the line with the file.
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
+os.environ.setdefault("LIBTIFF_JPEG_MAX_ALLOWED_SCAN_NUMBER", str(limits.SCANS))
 with suppress(AttributeError, OSError):  # a Pillow that was built in another way
     ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)
 
