@@ -1,7 +1,5 @@
 """Map the images by the network's features, and measure what the features know."""
 
-import numpy as np
-
 from twinhead import catalog, embedding, files, params, paths, splits, stage, summary
 from twinhead.plots import embedding as figures
 
@@ -13,7 +11,7 @@ def embed() -> None:
 
     with tracking.running("embed", settings) as live:
         frame, split = catalog.read(paths.CATALOG), splits.read(paths.SPLITS)
-        model, read = network.load(paths.MODEL), np.load(paths.HEAD_INPUTS)
+        model, read = network.load(paths.MODEL), files.load_array(paths.HEAD_INPUTS)
         chosen = embedding.choose(len(frame), settings.embed)
         print(f"embed: t-SNE (Barnes-Hut) of {len(chosen)} of {len(frame)} images", flush=True)
         frame, split = frame.loc[chosen], split[chosen]

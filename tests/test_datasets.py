@@ -150,7 +150,9 @@ def test_masks_that_are_missing_of_another_size_empty_or_not_binary(run, case, t
     truth = root / "a/ground_truth/cut"
     (truth / "000_mask.png").unlink()
     for number, size in ((1, (80, 72)), (2, (20, 18))):
-        Image.open(truth / f"{number:03}_mask.png").resize(size).save(truth / f"{number:03}_mask.png")
+        Image.open(truth / f"{number:03}_mask.png").resize(size).save(
+            truth / f"{number:03}_mask.png"
+        )
     save(np.zeros((36, 40), np.uint8), truth / "003_mask.png")
     grey = Image.open(truth / "004_mask.png").point(lambda value: value and 7)
     grey.save(truth / "004_mask.png")
@@ -213,7 +215,9 @@ def test_duplicates_across_categories_and_splits(run, case, tmp_path):
         assert table.loc[other, "duplicate_of"] == one
         assert table.loc[one, "split"] == table.loc[other, "split"]
     case("Data sets", "exact duplicates, also across categories", "one side of the split; counted")
-    what = "found by perceptual hash: one side of the split; counted, and named in `data/splits.csv`"
+    what = (
+        "found by perceptual hash: one side of the split; counted, and named in `data/splits.csv`"
+    )
     case("Data sets", "near duplicates, also across categories", what)
 
 
@@ -363,5 +367,3 @@ def test_a_network_that_diverges(run, case, tmp_path, capsys):
     root = category(tmp_path / "photos", "a", USUAL)
     said = refused(lambda: run(root, "train", train={"learning_rate": 1e38}), root)
     case("Numbers", "a loss that is no number in the first epoch", said)
-
-

@@ -30,7 +30,8 @@ from twinhead.report import mistakes, origin, points, threshold, thumbnails
 from twinhead.report.results import Results
 
 RESAMPLES = 20
-HOSTILE = '<script>alert("1")</script>&amp;\'"'
+TAGS = "</title></svg><img src=x onerror=alert(1)>javascript:alert(1)"
+HOSTILE = f'<script>alert("1")</script>&amp;\'"{TAGS}'
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +134,7 @@ def test_every_link_within_the_page_leads_somewhere(page):
     assert anchors and all(f'id="{anchor}"' in page for anchor in anchors)
 
 
-def test_names_from_the_data_stay_text(render, page, predictions):
+def test_names_from_the_data_stay_text(case, render, page, predictions):
     hostile = predictions.replace({"category": {"bolt": HOSTILE}, "defect_type": {"riß": HOSTILE}})
     hostile["path"] += HOSTILE
     found = render(hostile, data={"root": f"/data/{HOSTILE}"})
@@ -141,6 +142,9 @@ def test_names_from_the_data_stay_text(render, page, predictions):
     checked = Checked(found)
     assert checked.open == [] and checked.scripts == []
     assert set(checked.seen) == set(Checked(page).seen)
+    assert not [link for link in checked.links if link.startswith("javascript:")]
+    name = "categories, kinds of defects and files called `<script>`, `javascript:`, or with quotes"
+    case("Security", name, "text on the report's page, in its map and its data")
 
 
 def test_the_same_results_give_the_same_page(render, page):

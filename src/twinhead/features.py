@@ -44,4 +44,4 @@ def build(
 
 def load(path: Path) -> np.ndarray:
     """The stored features, (images, views, features), float32, memory-mapped and read-only."""
-    return np.load(path, mmap_mode="r")
+    return files.load_array(path)

@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.lib.format import open_memmap
 
+from twinhead.errors import InputError
+
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
@@ -47,12 +49,30 @@ def new_array(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
 
 def keep_rows(path: Path, rows: list[int]) -> None:
     """Leave only these rows of a NumPy file."""
-    array = np.load(path, mmap_mode="r")
+    array = load_array(path)
     with whole(path) as part:
         kept = new_array(part, array.dtype, (len(rows), *array.shape[1:]))
         for place, row in zip(kept, rows, strict=True):
             place[...] = array[row]
         kept.flush()
+
+
+def load_array(path: Path) -> np.ndarray:
+    """A NumPy file, memory-mapped and read-only; one with pickled objects is not read.
+
+    Raises InputError naming the file if it is missing or isn't whole.
+    """
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing; run `dvc repro` or `dvc checkout` first") from None
+    except (OSError, ValueError, EOFError) as error:
+        fault = str(error).partition("\n")[0]
+        if (
+            "pickle" in fault or "Python objects" in fault
+        ):  # NumPy says how to read them all the same
+            fault = "pickled objects, which could run any code"
+        raise InputError(f"{path}: not an array of numbers ({fault})") from None
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:

@@ -3,7 +3,6 @@
 import base64
 import binascii
 import threading
-import zipfile
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -111,7 +110,7 @@ def load(place: Path) -> Inspector:
         file, known = place / STORED / paths.MODEL.name, place / STORED / facts.FILE
         if not known.is_file():
             raise InputError(f"{place}: not a folder of an MLflow model of twinhead")
-        return Inspector(_load(file), facts.read(known))
+        return Inspector(network.load(file), facts.read(known))
     if not place.is_file():
         raise InputError(
             f"{place} is missing; run `dvc repro` or `dvc checkout`, or name another with --model"
@@ -120,7 +119,7 @@ def load(place: Path) -> Inspector:
         # The threshold in metrics/ was chosen for that one; another's would be wrong unnoticed.
         raise InputError(f"{place}: expected {paths.MODEL}, the one that the pipeline has judged")
     root = place.parents[1] if len(place.parents) > 1 else Path("..")
-    return Inspector(_load(place), facts.collect(root))
+    return Inspector(network.load(place), facts.collect(root))
 
 
 def file_bytes(given: object, name: str) -> bytes:
@@ -137,10 +136,3 @@ def file_bytes(given: object, name: str) -> bytes:
         return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise InputError(f"{name}: not base64 ({error})") from None
-
-
-def _load(file: Path) -> keras.Model:
-    try:
-        return network.load(file)
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{file}: not a network ({str(error).splitlines()[0]})") from None

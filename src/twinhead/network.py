@@ -13,10 +13,15 @@ from keras import layers
 
 from twinhead import files, heads, params
 from twinhead.backbones import cnn, efficientnet_lite0
+from twinhead.errors import InputError
 
 # With a single category the softmax is 1, as it should be; Keras suspects a mistake.
 warnings.filterwarnings("ignore", "You are using a softmax over axis -1", UserWarning)
 
+MEMBERS = {"config.json", "metadata.json", "model.weights.h5"}
+"""Of a network's file, a zip archive."""
+MAX_BYTES = 2**30
+"""Unpacked: fifty times our largest network."""
 STAGES = ("stage4", "stage5", "stage6", "stage7")
 """The pretrained maps that the heads read; docs/choosing.md compares them."""
 
@@ -135,8 +140,24 @@ def save(model: keras.Model, path: Path) -> None:
 
 
 def load(path: Path) -> keras.Model:
-    """Load a network that `save` wrote; no code in the file is run."""
-    return keras.saving.load_model(path, compile=False, safe_mode=True)
+    """Load a network that `save` wrote; no code in the file is run.
+
+    A file that holds anything else is refused: layers with code of their own (Lambda), members
+    that would be unpacked to other places. Raises InputError naming the file.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if strange := sorted(set(archive.namelist()) - MEMBERS):
+                raise ValueError(f"{strange[0]} is in it")
+            if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
+                raise ValueError(f"more than {MAX_BYTES:,} bytes in it")
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing; run `dvc repro` or `dvc checkout` first") from None
+    except Exception as error:  # Keras raises nearly any kind of what isn't its own
+        # The first sentence: the next ones say how to load it all the same.
+        fault = re.split(r"\.\s|\n", str(error).strip())[0][:200] or type(error).__name__
+        raise InputError(f"{path}: not a network ({fault})") from None
 
 
 def _number_objects(config: str) -> str:

@@ -1,20 +1,42 @@
-"""params.yaml as frozen, validated objects, one section per stage."""
+"""params.yaml as frozen, validated objects, one section per stage.
+
+A limit stands where a value beyond it would ask for hours or for memory that no machine has, so
+that a zero too many is said in the first second.
+"""
 
 import difflib
 import re
+import reprlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from twinhead import paths
+from twinhead import paths, regular
 from twinhead.errors import InputError
 
 Task = Literal["category", "defect"]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+MAX_BYTES = 2**16
+"""Of the file: twenty times ours. PyYAML takes a second for a tenth of a megabyte."""
+MAX_DEPTH = 20
+"""Of brackets within brackets."""
+MAX_FAULTS = 50
+"""A file with more isn't ours; they are counted."""
+MAX_BATCH_PIXELS = 2**28
+"""Of a batch that goes through the whole network, which keeps some 400 bytes for each."""
 
 
 def _number(value: object) -> object:
@@ -27,6 +49,17 @@ def _number(value: object) -> object:
 
 
 Float = Annotated[float, BeforeValidator(_number)]
+Factor = Annotated[Float, Field(ge=1e-12, le=1e6)]
+"""What float32 holds, also multiplied with others: beyond it a loss becomes 0 or not a number."""
+
+
+def _line(value: str) -> str:
+    if not value.isprintable() or value != value.strip():
+        raise ValueError("expected one line of plain text, without spaces around it")
+    return value
+
+
+Line = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_line)]
 
 
 class Section(BaseModel):
@@ -34,15 +67,22 @@ class Section(BaseModel):
 
 
 class Sample(Section):
-    images: Annotated[int, Field(ge=1)]
+    images: Annotated[int, Field(ge=1, le=100_000)]
     size: Annotated[int, Field(ge=32, le=1024)]
     seed: Seed
 
 
 class Data(Section):
-    root: Annotated[str, Field(min_length=1)]
+    root: Line
     image_size: Annotated[int, Field(ge=16, le=2048)]
     on_bad_image: Literal["stop", "skip"]
+
+    @field_validator("root")
+    @classmethod
+    def is_written_out(cls, root: str) -> str:
+        if root.startswith("~"):
+            raise ValueError("expected the folder written out: nothing here expands a ~")
+        return root
 
 
 class Split(Section):
@@ -84,14 +124,16 @@ class Model(Section):
 
 
 class LossWeights(Section):
-    category: Annotated[Float, Field(gt=0)]
-    defect: Annotated[Float, Field(gt=0)]
+    category: Factor
+    defect: Factor
 
 
 class Augmentation(Section):
     flip: bool
     brightness: Annotated[Float, Field(ge=0, le=1)]
-    contrast: Annotated[list[Annotated[Float, Field(gt=0)]], Field(min_length=2, max_length=2)]
+    contrast: Annotated[
+        list[Annotated[Float, Field(gt=0, le=100)]], Field(min_length=2, max_length=2)
+    ]
 
     @model_validator(mode="after")
     def contrast_is_an_interval(self) -> "Augmentation":
@@ -101,12 +143,12 @@ class Augmentation(Section):
 
 
 class Train(Section):
-    epochs: Annotated[int, Field(ge=1)]
-    batch_size: Annotated[int, Field(ge=1)]
-    learning_rate: Annotated[Float, Field(gt=0)]
+    epochs: Annotated[int, Field(ge=1, le=10_000)]
+    batch_size: Annotated[int, Field(ge=1, le=4096)]
+    learning_rate: Factor
     schedule: Literal["constant", "cosine"]
     loss_weights: LossWeights
-    patience: Annotated[int, Field(ge=1)]
+    patience: Annotated[int, Field(ge=1, le=10_000)]
     precision: Literal["float32", "mixed_bfloat16"]
     augmentation: Augmentation
     seed: Seed
@@ -118,22 +160,36 @@ class Evaluate(Section):
 
 class Embed(Section):
     layer: Literal["shared", "pooled", "category_hidden", "defect_hidden", "deviation"]
-    perplexity: Annotated[Float, Field(gt=1)]
-    iterations: Annotated[int, Field(ge=250)]
-    max_images: Annotated[int, Field(ge=100)]
+    perplexity: Annotated[Float, Field(gt=1, le=1000)]
+    iterations: Annotated[int, Field(ge=250, le=20_000)]
+    max_images: Annotated[int, Field(ge=100, le=20_000)]
+    """The map's scores keep its square: 20,000 images take 6 GB."""
     seed: Seed
+
+    @model_validator(mode="after")
+    def has_images_for_the_perplexity(self) -> "Embed":
+        if 3 * self.perplexity > self.max_images - 1:
+            raise ValueError("max_images must be above 3 × perplexity")
+        return self
 
 
 class Explain(Section):
     head: Task
     method: Literal["best", "gradcam"]
-    images_per_category: Annotated[int, Field(ge=1)]
+    images_per_category: Annotated[int, Field(ge=1, le=1000)]
     seed: Seed
 
 
 class Tracking(Section):
-    experiment: Annotated[str, Field(min_length=1)]
+    experiment: Annotated[Line, Field(max_length=200)]
     on_failure: Literal["continue", "stop"]
+
+    @field_validator("experiment")
+    @classmethod
+    def can_name_a_model(cls, name: str) -> str:
+        if set(name) & set("/:") or name in (".", ".."):
+            raise ValueError("expected a name without / and :, which MLflow refuses for a model")
+        return name
 
 
 class Params(Section):
@@ -149,10 +205,43 @@ class Params(Section):
     tracking: Tracking
 
     @model_validator(mode="after")
-    def explained_head_is_trained(self) -> "Params":
-        if self.explain.head not in self.model.tasks:
-            raise ValueError(f"explain.head is {self.explain.head}, but model.tasks lacks it")
+    def sections_agree(self) -> "Params":
+        if found := list(_contradictions(dict(self))):
+            raise ValueError("\n".join(found))
         return self
+
+
+def _contradictions(known: dict[str, Section]) -> Iterator[str]:
+    """What can't be true at once, of the sections that are valid by themselves."""
+    model, data, train = (known.get(name) for name in ("model", "data", "train"))
+    if model is None:
+        return
+    if "explain" in known and known["explain"].head not in model.tasks:
+        yield f"explain.head is {known['explain'].head}, but model.tasks lacks it"
+    if "embed" in known:
+        layer, layers = known["embed"].layer, _layers(model)
+        if layer not in layers:
+            yield (
+                f"embed.layer is {layer}, which {model.backbone} with these model.tasks doesn't"
+                f" have; expected {_either(layers)}"
+            )
+    if data and train and (model.backbone == "cnn" or not model.frozen):
+        if train.batch_size * data.image_size**2 > MAX_BATCH_PIXELS:
+            yield (
+                f"train.batch_size is {train.batch_size} with data.image_size {data.image_size}:"
+                f" more than {MAX_BATCH_PIXELS:,} pixels in a batch"
+            )
+
+
+def _layers(model: Model) -> list[str]:
+    """The layers of a network's heads, as heads.py calls them, that `embed` can map."""
+    own = {"cnn": "defect_hidden", "efficientnet_lite0": "deviation"}[model.backbone]
+    pooled = ["pooled"] if model.backbone == "cnn" else []
+    return ["shared", *pooled] + [
+        layer
+        for task, layer in (("category", "category_hidden"), ("defect", own))
+        if task in model.tasks
+    ]
 
 
 def relevant(settings: Params) -> dict:
@@ -173,7 +262,44 @@ def flat(tree: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Takes 1e-05 for a number, as DVC writes it; YAML 1.1 wants 1.0e-05."""
+    """Takes 1e-05 for a number, as DVC writes it; YAML 1.1 wants 1.0e-05.
+
+    Notes keys that a section has twice, of which PyYAML takes the last, and refuses aliases, with
+    which a few lines say more than memory holds.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.twice: list[str] = []
+
+    def fetch_flow_collection_start(self, token: type[yaml.Token]) -> None:
+        if self.flow_level > MAX_DEPTH:  # the time to scan brackets grows with their square
+            raise RecursionError
+        super().fetch_flow_collection_start(token)
+
+    def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.MarkedYAMLError(problem="an alias, *, isn't read here", problem_mark=mark)
+        return super().compose_node(parent, index)
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen: dict[str, int] = {}
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            line = key.start_mark.line + 1
+            if key.value in seen:
+                first = seen[key.value]
+                self.twice.append(f"{_name(key.value)} is given twice, at lines {first} and {line}")
+            seen.setdefault(key.value, line)
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> object:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError, TypeError, ArithmeticError):
+            problem = f"{_shown(node.value)} is no {node.tag.rpartition(':')[2]}"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from None
 
 
 _Loader.add_implicit_resolver(
@@ -186,41 +312,122 @@ def load(path: Path = paths.PARAMS) -> Params:
 
     Raises InputError with one line per fault: the key, its value and what is allowed.
     """
+    tree, faults = _parse(regular.read(path, MAX_BYTES), path)
     try:
-        tree = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
-    except OSError as error:
-        raise InputError(f"{path}: can't be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        settings = Params.model_validate(tree)
+    except ValidationError as error:
+        found = error.errors()
+        faults += [line for fault in found for line in _describe(fault).splitlines()]
+        if all(fault["loc"] for fault in found):  # else the sections have been compared
+            faults += _contradictions(_valid_sections(tree, {fault["loc"][0] for fault in found}))
+    if (more := len(faults) - MAX_FAULTS) > 0:
+        faults[MAX_FAULTS:] = [f"and {more:,} more faults"]
+    if faults:
+        raise InputError("\n".join(f"{path}: {fault}" for fault in faults)) from None
+    return settings
+
+
+def _parse(data: bytes, path: Path) -> tuple[dict, list[str]]:
+    """The sections, and which keys were given twice."""
+    try:
+        loader = _Loader(data.decode("utf-8-sig"))
+        tree = loader.get_single_data()
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not valid YAML: expected text in UTF-8") from None
+    except RecursionError:
+        raise InputError(f"{path}: not valid YAML: nested too deeply") from None
+    except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f" at line {where.line + 1}" if where else ""
-        raise InputError(f"{path}: not valid YAML{line}") from None
+        fault = _printable(getattr(error, "problem", None) or str(error).partition("\n")[0])
+        raise InputError(f"{path}: not valid YAML{line}: {fault}") from None
     if not isinstance(tree, dict):
         raise InputError(f"{path}: expected sections such as data, split and model; found none")
-    try:
-        return Params.model_validate(tree)
-    except ValidationError as error:
-        lines = [f"{path}: {_describe(fault)}" for fault in error.errors()]
-        raise InputError("\n".join(lines)) from None
+    return tree, loader.twice
+
+
+def _valid_sections(tree: dict, faulty: set) -> dict[str, Section]:
+    """faulty: the sections that have faults, or whose names are unknown."""
+    return {
+        name: field.annotation.model_validate(tree[name])
+        for name, field in Params.model_fields.items()
+        if name not in faulty
+    }
 
 
 def _describe(fault: dict) -> str:
-    key = ".".join(str(part) for part in fault["loc"])
+    key = ".".join(map(_name, fault["loc"]))
     message = fault["msg"].removeprefix("Value error, ")
     match fault["type"]:
         case "extra_forbidden":
-            known = _fields(fault["loc"][:-1])
-            near = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1)
+            known = list(_section(fault["loc"][:-1]).model_fields)
+            near = difflib.get_close_matches(_name(fault["loc"][-1]), known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
             return f"{key} is unknown; {hint}"
         case "missing":
-            return f"{key} is missing"
+            field = _section(fault["loc"][:-1]).model_fields[fault["loc"][-1]]
+            return f"{key} is missing; expected {_allowed(field.annotation, field.metadata)}"
+        case "model_type":
+            expected = _allowed(_section(fault["loc"]), [])
+            return f"{key} is {_shown(fault['input'])}; expected {expected}"
         case "value_error" if not fault["loc"] or isinstance(fault["input"], dict):
             return f"{key}: {message}" if key else message
-    return f"{key} is {fault['input']!r}; {message[0].lower()}{message[1:]}"
+    return f"{key} is {_shown(fault['input'])}; {message[0].lower()}{message[1:]}"
 
 
-def _fields(location: tuple) -> list[str]:
+def _section(location: tuple) -> type[BaseModel]:
     section: type[BaseModel] = Params
     for name in location:
         section = section.model_fields[name].annotation
-    return list(section.model_fields)
+    return section
+
+
+def _allowed(kind: object, metadata: Iterable = ()) -> str:
+    """What a field takes, in words."""
+    if get_origin(kind) is Annotated:
+        kind, *inner = get_args(kind)
+        metadata = [*inner, *metadata]
+    if get_origin(kind) is Literal:
+        return _either([repr(value) for value in get_args(kind)])
+    if get_origin(kind) is list:
+        return f"a list, each of it {_allowed(get_args(kind)[0])}"
+    if kind is bool:
+        return "true or false"
+    if kind is str:
+        return "text"
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return f"a section with {', '.join(kind.model_fields)}"
+    return " and ".join(["an integer" if kind is int else "a number", *_bounds(metadata)])
+
+
+def _bounds(metadata: Iterable) -> Iterator[str]:
+    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    for limit in metadata:
+        for name in (*words, "metadata"):
+            if name == "metadata":
+                yield from _bounds(getattr(limit, name, ()))
+            elif (value := getattr(limit, name, None)) is not None:
+                yield f"{words[name]} {value}"
+
+
+def _either(names: list[str]) -> str:
+    return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
+_SHORT.maxlevel = 2
+
+
+def _shown(value: object) -> str:
+    """A value in a few words, however large it is."""
+    return _printable(_SHORT.repr(value))
+
+
+def _name(key: object) -> str:
+    return _printable(key if isinstance(key, str) else _SHORT.repr(key))
+
+
+def _printable(text: str) -> str:
+    short = text if len(text) <= 200 else f"{text[:200]}…"
+    return "".join(letter if letter.isprintable() else "?" for letter in short)

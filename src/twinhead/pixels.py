@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import PIL
 
-from twinhead import files, images, phash
+from twinhead import files, images, limits, phash
 from twinhead.errors import InputError
 
 IMAGE, MASK = "image", "mask"
@@ -118,12 +118,12 @@ def build(
 
 def load(path: Path) -> np.ndarray:
     """The stored images, memory-mapped and read-only."""
-    return np.load(path, mmap_mode="r")
+    return files.load_array(path)
 
 
 def load_masks(path: Path, frame: pd.DataFrame) -> dict[int, np.ndarray]:
     """The stored masks by the image's number in the catalog: (size, size), bool, none empty."""
-    numbered = zip(np.flatnonzero(frame["mask"] != ""), np.load(path, mmap_mode="r"), strict=True)
+    numbered = zip(np.flatnonzero(frame["mask"] != ""), files.load_array(path), strict=True)
     return {number: mask for number, mask in numbered if mask.any()}
 
 
@@ -167,7 +167,7 @@ class _Earlier:
 
     def __init__(self, size: int, pixels: Path, masks: Path, decoded: Path) -> None:
         # Another size, decoder or Pillow gives other pixels, and then no check agrees.
-        code = b"".join(Path(module.__file__).read_bytes() for module in (images, phash))
+        code = b"".join(Path(module.__file__).read_bytes() for module in (images, limits, phash))
         self.size, self.version = (
             size,
             f"{sha256(code).hexdigest()} {PIL.__version__} {size}".encode(),
