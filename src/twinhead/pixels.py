@@ -70,10 +70,13 @@ def build(
 
         found = []
         # Pillow decodes and hashlib hashes outside the interpreter's lock: threads use every core.
-        with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        pool = ThreadPoolExecutor(workers or os.cpu_count())
+        try:
             for done, facts in enumerate(pool.map(decode, range(total)), start=1):
                 found.append(facts)
                 progress(done, total)
+        finally:
+            pool.shutdown(cancel_futures=True)  # interrupted, it decodes no more
         if bad := [str(facts) for facts in found if isinstance(facts, InputError)]:
             raise InputError("\n".join(bad))
         stored.flush()

@@ -11,6 +11,7 @@ import logging
 import math
 import os
 import re
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -31,15 +32,19 @@ import pandas as pd  # noqa: E402
 from mlflow.entities import Metric, Param, RunStatus, RunTag  # noqa: E402
 from mlflow.tracking import MlflowClient  # noqa: E402
 
-from twinhead import catalog, experiment, machine, params, paths, splits, view  # noqa: E402
+from twinhead import catalog, errors, experiment, machine, params, paths, splits, view  # noqa: E402
 from twinhead.errors import InputError  # noqa: E402
 from twinhead.journal import FOLDER, Journal  # noqa: E402
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
+# It shows a traceback of each error that it raises, too.
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 SERVER = os.environ.get("MLFLOW_TRACKING_URI")
 """The user's own server or store. Read now: MLflow overwrites the variable."""
 ARTIFACTS = "mlartifacts"
+PATIENCE = 3
+"""Seconds that an interrupted stage gives the store to mark its run as killed."""
 NAME_TAG, BASELINE_TAG, FAILURE_TAG = "dvc.experiment", "dvc.baseline", "twinhead.failure"
 PARAMS_TAG, DATA_TAG, MODEL_TAG = "twinhead.params", "twinhead.data", "twinhead.model"
 FILES = {
@@ -93,6 +98,15 @@ class Live:
             MlflowClient().set_tag(self.run_id, FAILURE_TAG, f"{self.stage}: {reason}"[:4000])
             MlflowClient().set_terminated(self.run_id, RunStatus.to_string(status))
 
+    def kill(self) -> None:
+        """Close it as killed, without keeping a user waiting who wants to be gone."""
+        closing = threading.Thread(target=self.close, args=(RunStatus.KILLED, "interrupted"))
+        closing.daemon = True
+        closing.start()
+        closing.join(PATIENCE)
+        if closing.is_alive():
+            print(f"{self.stage}: MLflow at {store()} doesn't answer; the run isn't marked")
+
 
 def repository() -> Path:
     """The real repository's root, also from within DVC's throw-away copies of it."""
@@ -119,16 +133,15 @@ def running(stage: str, settings: params.Params) -> Iterator[Live]:
     live = Live(stage, _journal(settings))
     must = stage == "train" and settings.tracking.on_failure == "stop"
     remedy = "; make it reachable, or set tracking.on_failure to continue" if must else None
-    with _spared(live, remedy):
-        _open(live, settings)
     try:
+        with _spared(live, remedy):
+            _open(live, settings)
         yield live
     except KeyboardInterrupt:
-        live.close(RunStatus.KILLED, "interrupted")
+        live.kill()
         raise
     except Exception as error:
-        what = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
-        live.close(RunStatus.FAILED, f"{what}{error}")
+        live.close(RunStatus.FAILED, errors.told(error) or f"{type(error).__name__}: {error}")
         raise
 
 
@@ -243,7 +256,7 @@ def _open(live: Live, settings: params.Params) -> None:
     fresh = live.stage == "train"  # whose model is still to come
     known = [] if fresh else _runs(found, _digests(settings))
     known = known or _unfinished(found, settings)
-    run_id = known[0] if known else _create(found, settings)
+    run_id = live.run_id = known[0] if known else _create(found, settings)
     client = MlflowClient()
     if known:
         _sign(run_id, settings)
@@ -255,7 +268,6 @@ def _open(live: Live, settings: params.Params) -> None:
         tags = [RunTag(f"machine.{name}", fact) for name, fact in machine.facts().items()]
         client.log_batch(run_id, tags=tags)
         print(f"train: MLflow run {run_id} in {store()}", flush=True)
-    live.run_id = run_id
 
 
 def _sign(run_id: str, settings: params.Params) -> None:
@@ -357,13 +369,14 @@ def _spared(live: Live, remedy: str | None = None) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:  # a store fails in the ways of its database, driver and network
+        live.run_id = ""
         if remedy is not None:
             raise InputError(_trouble(error) + remedy) from None
         if not live.said:
             print(
                 f"{live.stage}: {_trouble(error)}; `make track` sends the results later", flush=True
             )
-        live.run_id, live.said = "", True
+        live.said = True
 
 
 def _trouble(error: Exception) -> str:
