@@ -32,7 +32,17 @@ import pandas as pd  # noqa: E402
 from mlflow.entities import Metric, Param, RunStatus, RunTag  # noqa: E402
 from mlflow.tracking import MlflowClient  # noqa: E402
 
-from twinhead import catalog, errors, experiment, machine, params, paths, splits, view  # noqa: E402
+from twinhead import (  # noqa: E402
+    catalog,
+    errors,
+    experiment,
+    files,
+    machine,
+    params,
+    paths,
+    splits,
+    view,
+)
 from twinhead.errors import InputError  # noqa: E402
 from twinhead.journal import FOLDER, Journal  # noqa: E402
 
@@ -210,16 +220,16 @@ def runs(settings: params.Params) -> pd.DataFrame:
 
 def _send(run_id: str, stage: str, journal: Journal) -> None:
     client = MlflowClient()
-    files = [path for path in FILES[stage] if path.exists()]
-    digest = sha256("".join(map(_file_digest, files)).encode()).hexdigest()
-    if not files or client.get_run(run_id).data.tags.get(f"twinhead.{stage}") == digest:
+    found = [path for path in FILES[stage] if path.exists()]
+    digest = sha256("".join(map(_file_digest, found)).encode()).hexdigest()
+    if not found or client.get_run(run_id).data.tags.get(f"twinhead.{stage}") == digest:
         return
-    if paths.metrics(stage) in files:
+    if paths.metrics(stage) in found:
         measured = json.loads(paths.metrics(stage).read_text(encoding="utf-8"))
         client.log_batch(run_id, _metrics(stage, measured))
     if stage == "train":
         _send_curves(run_id, journal.read())
-    for path in files:
+    for path in found:
         if path.is_dir():
             folder = "plots" if path.parent == paths.PLOTS else path.name
             client.log_artifacts(run_id, str(path), f"{stage}/{folder}")
@@ -326,6 +336,7 @@ def _connect(settings: params.Params) -> str:
     name = settings.tracking.experiment
     # Several workers that make the SQLite store at once would break it.
     with alone(), _briefly():
+        _make_store(root)
         found = MlflowClient().get_experiment_by_name(name)
         if found:
             if found.tags.get(view.TAG) != view.state():
@@ -336,6 +347,18 @@ def _connect(settings: params.Params) -> str:
         local = None if served else (root / ARTIFACTS).as_uri()
         made = MlflowClient().create_experiment(name, artifact_location=local, tags=_ABOUT)
         return mlflow.set_experiment(experiment_id=made).experiment_id
+
+
+def _make_store(root: Path) -> None:
+    """Make the repository's own store where there is none, whole or not at all.
+
+    Killed while it makes its tables, MLflow could never use the file again.
+    """
+    file = root / "mlflow.db"
+    if SERVER or file.exists():
+        return
+    with files.whole(file) as part:
+        MlflowClient(f"sqlite:///{part}").search_experiments(max_results=1)
 
 
 @contextmanager
