@@ -44,7 +44,7 @@ def mount(folder: str) -> None:
 def put_back(folder: str) -> None:
     shutil.rmtree(f"{folder}.moved")
     shutil.copytree(folder, f"{folder}.moved")
-    subprocess.run(["umount", folder], check=True)
+    subprocess.run(["umount", "--lazy", folder], check=True)  # memory maps still hold its files
     Path(folder).rmdir()
     shutil.move(f"{folder}.moved", folder)
 

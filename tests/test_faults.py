@@ -366,7 +366,7 @@ def test_ctrl_c_ends_what_has_no_run_at_once(copy, case):
         assert interrupted(begun, name)
     copy.set({"data": {"image_size": 2048}})
     begun = by_hand(copy, "stages/index.py")
-    while begun.poll() is None and not list((copy.root / "data").glob("decoded.partial*")):
+    while begun.poll() is None and not list((copy.root / "data").glob("pixels.partial*")):
         time.sleep(0.01)
     assert interrupted(begun, "index") and outputs(copy) == before
     assert not list((copy.root / "data").glob("*partial*"))
