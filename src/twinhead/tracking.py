@@ -47,8 +47,9 @@ from twinhead.errors import InputError  # noqa: E402
 from twinhead.journal import FOLDER, Journal  # noqa: E402
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
-# It shows a traceback of each error that it raises, too.
+# These two log a traceback of each error that they raise, too.
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+logging.getLogger("sqlalchemy").setLevel(logging.CRITICAL)
 
 SERVER = os.environ.get("MLFLOW_TRACKING_URI")
 """The user's own server or store. Read now: MLflow overwrites the variable."""
