@@ -1,6 +1,9 @@
 """Map the images by the network's features, and measure what the features know."""
 
-from twinhead import catalog, embedding, files, params, paths, splits, stage, summary
+from twinhead import stage  # first of all: from here on Ctrl-C ends it with a line
+
+# isort: split
+from twinhead import catalog, embedding, files, params, paths, splits, summary
 from twinhead.plots import embedding as figures
 
 

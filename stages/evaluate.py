@@ -1,7 +1,8 @@
 """Judge the model on train, val and test; val chooses the defect threshold."""
 
-import numpy as np
+from twinhead import stage  # first of all: from here on Ctrl-C ends it with a line
 
+# isort: split
 from twinhead import (
     baselines,
     catalog,
@@ -13,7 +14,6 @@ from twinhead import (
     paths,
     pixels,
     splits,
-    stage,
     summary,
 )  # fmt: skip
 from twinhead.plots import evaluation as figures
@@ -34,8 +34,7 @@ def evaluate() -> None:
         metrics["baselines"] = baselines.judge(predictions, known[:, 0])
         predictions = evaluation.decide(predictions, metrics)
         files.write_table(predictions, paths.PREDICTIONS)
-        with files.whole(paths.HEAD_INPUTS) as part:
-            np.save(part, read)
+        files.write_array(read, paths.HEAD_INPUTS)
         files.write_json(metrics, paths.metrics("evaluate"))
         summary.write("evaluate", metrics)
         with files.whole(paths.CHARTS) as folder:

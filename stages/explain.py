@@ -1,5 +1,8 @@
 """Show where in a photograph the network's answer comes from; score that against the masks."""
 
+from twinhead import stage  # first of all: from here on Ctrl-C ends it with a line
+
+# isort: split
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,7 +16,6 @@ from twinhead import (
     paths,
     pixels,
     splits,
-    stage,
     summary,
 )
 from twinhead.plots import overlay

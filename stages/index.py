@@ -1,6 +1,9 @@
 """Check and decode every image of data.root once; leave the catalog, the pixels and the masks."""
 
-from twinhead import catalog, files, params, paths, pixels, remarks, stage
+from twinhead import stage  # first of all: from here on Ctrl-C ends it with a line
+
+# isort: split
+from twinhead import catalog, files, params, paths, pixels, remarks
 
 
 def index() -> None:

@@ -1,6 +1,9 @@
 """Write the one-page report, and see that the experiment's MLflow run has everything."""
 
-from twinhead import files, params, paths, stage
+from twinhead import stage  # first of all: from here on Ctrl-C ends it with a line
+
+# isort: split
+from twinhead import files, params, paths
 from twinhead import report as pages
 
 

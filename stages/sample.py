@@ -1,6 +1,9 @@
 """Render the embedded data set: fifteen categories named as in MVTec AD."""
 
-from twinhead import params, paths, stage
+from twinhead import stage  # first of all: from here on Ctrl-C ends it with a line
+
+# isort: split
+from twinhead import params, paths
 from twinhead.errors import InputError
 from twinhead.sample import render
 

@@ -1,6 +1,9 @@
 """Say of each image whether it trains the network, tunes it or judges it."""
 
-from twinhead import catalog, duplicates, files, params, paths, splits, stage
+from twinhead import stage  # first of all: from here on Ctrl-C ends it with a line
+
+# isort: split
+from twinhead import catalog, duplicates, files, params, paths, splits
 
 
 def split() -> None:

@@ -1,5 +1,8 @@
 """Fit the network to the train split; val chooses the epoch."""
 
+from twinhead import stage  # first of all: from here on Ctrl-C ends it with a line
+
+# isort: split
 import shutil
 
 from twinhead import (
@@ -10,7 +13,6 @@ from twinhead import (
     paths,
     pixels,
     splits,
-    stage,
     summary,
 )  # fmt: skip
 from twinhead.plots import training as curves

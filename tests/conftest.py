@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import cases
@@ -157,6 +158,7 @@ SHRUNK = {
     "explain": {"images_per_category": 1},
 }
 """What makes the pipeline fast enough to be tested; all else is as shipped."""
+STAGES = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 FOREIGN = re.compile("MLFLOW_|DVC_|GIT_")
 
 
@@ -178,8 +180,8 @@ class Workspace:
         said, _ = started.communicate()
         return subprocess.CompletedProcess(command, started.returncode, said)
 
-    def start(self, *command: str, **variables: str) -> subprocess.Popen[str]:
-        """Start it, without waiting for its end."""
+    def start(self, *command: str, group: bool = False, **variables: str) -> subprocess.Popen[str]:
+        """Start it, without waiting for its end; as a process group of its own, if asked."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         return subprocess.Popen(
             command,
@@ -188,6 +190,7 @@ class Workspace:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=group,
         )
 
     def dvc(self, *arguments: str) -> str:
@@ -223,6 +226,25 @@ def finished(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspac
     workspace.git("add", ".")
     workspace.git("commit", "--quiet", "--message", "First results")
     return workspace
+
+
+def outputs(workspace: Workspace) -> dict[str, str]:
+    """The digest of every file that the stages leave."""
+    found = {}
+    for name in set(STAGES) - {"sample"}:
+        for out in STAGES[name]["outs"]:
+            path = workspace.root / (out if isinstance(out, str) else next(iter(out)))
+            for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+                digest = sha256(file.read_bytes()).hexdigest()
+                found[str(file.relative_to(workspace.root))] = digest
+    return found
+
+
+def copied_files(workspace: Workspace, root: Path) -> Workspace:
+    """The workspace's files without DVC's cache: stages can be run there by themselves."""
+    shutil.copytree(workspace.root, root, ignore=shutil.ignore_patterns(".dvc"))
+    (root / ".dvc").mkdir()
+    return Workspace(root)
 
 
 def begun(root: Path, folder: Path) -> Workspace:

@@ -1,32 +1,20 @@
 """The same bytes: in another folder, and after any number of killings."""
 
 import random
+import re
 import shutil
 import signal
 import subprocess
-from hashlib import sha256
+import time
 from pathlib import Path
+from statistics import median
 
 import pytest
-import yaml
-from conftest import REPOSITORY, Workspace, begun
+from conftest import Workspace, begun, copied_files, outputs
 
 from twinhead import catalog
 
 EPOCHS = 12
-STAGES = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-
-
-def outputs(workspace: Workspace) -> dict[str, str]:
-    """The digest of every file that the stages leave."""
-    found = {}
-    for name in set(STAGES) - {"sample"}:
-        for out in STAGES[name]["outs"]:
-            path = workspace.root / (out if isinstance(out, str) else next(iter(out)))
-            for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-                digest = sha256(file.read_bytes()).hexdigest()
-                found[str(file.relative_to(workspace.root))] = digest
-    return found
 
 
 def test_another_folder_gets_the_same_bytes_in_every_output(finished, folder, tmp_path):
@@ -47,9 +35,7 @@ def test_the_order_in_which_files_are_listed_changes_nothing(folder, monkeypatch
 @pytest.fixture
 def copy(finished, tmp_path) -> Workspace:
     """The finished repository's files, in which `train` can be run by itself."""
-    shutil.copytree(finished.root, tmp_path / "copy", ignore=shutil.ignore_patterns(".dvc"))
-    (tmp_path / "copy/.dvc").mkdir()
-    copied = Workspace(tmp_path / "copy")
+    copied = copied_files(finished, tmp_path / "copy")
     paper = {"backbone": "cnn"}
     copied.set({"model": paper, "train": {"epochs": EPOCHS, "patience": EPOCHS, "batch_size": 4}})
     return copied
@@ -67,19 +53,23 @@ def trained(workspace: Workspace) -> dict[str, str]:
 
 def test_a_training_killed_at_any_moment_ends_with_the_bytes_of_one_never_killed(copy):
     undisturbed = started(copy)
-    assert undisturbed.wait() == 0, undisturbed.stdout.read()
+    said, _ = undisturbed.communicate()
+    assert undisturbed.returncode == 0, said
     expected = trained(copy)
+    epoch = median(float(taken) for taken in re.findall(r"epoch .*, ([\d.]+) s", said))
     shutil.rmtree(copy.root / "models")
-    moments = sorted(random.sample(range(1, EPOCHS), 3))
-    for moment in moments:
+    # So many epochs are over, and so many seconds of the next one.
+    moments = [(over, random.uniform(0, epoch)) for over in random.sample(range(1, EPOCHS), 3)]
+    for over, seconds in sorted(moments):
         running = started(copy)
         for line in running.stdout:
-            if f"epoch {moment} of" in line:  # now it is somewhere in the next one
+            if f"epoch {over} of" in line:
                 break
+        time.sleep(seconds)
         running.send_signal(signal.SIGKILL)
-        assert running.wait() == -signal.SIGKILL
+        assert running.wait() == -signal.SIGKILL, f"killed at {moments}"
     last = started(copy)
     said = last.communicate()[0]
     assert last.returncode == 0, said
-    assert trained(copy) == expected, f"killed after the epochs {moments}"
+    assert trained(copy) == expected, f"killed at {moments}"
     assert not (copy.root / "models/.training").exists()

@@ -75,7 +75,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 def test_a_server_that_dies_in_mid_training_costs_nothing_and_gets_the_whole_run_later(
-    workspace, server
+    workspace, server, case
 ):
     variables = {"MLFLOW_TRACKING_URI": server.address}
     training, said = workspace.start("python", "stages/train.py", **variables), []
@@ -95,6 +95,8 @@ def test_a_server_that_dies_in_mid_training_costs_nothing_and_gets_the_whole_run
     assert_complete(workspace, run, store)
     seconds = store.get_metric_history(run.info.run_id, "seconds_per_epoch")
     assert [point.step for point in seconds] == [1, 2]
+    outcome = "`train` says so once and ends well; `make track` sends the whole run later"
+    case("Faults", "MLflow's server dies in mid-training", outcome)
 
 
 def test_a_training_that_must_be_tracked_does_not_begin_without_a_server(workspace):

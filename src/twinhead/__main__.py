@@ -5,10 +5,10 @@ import os
 import sys
 from pathlib import Path
 
-from twinhead import params, paths, prediction, stage
+from twinhead import errors, params, paths, prediction, stage
 from twinhead.errors import InputError
 
-FAILED, INTERRUPTED = 2, 130
+FAILED = 2
 """How a command ends that could not do its work; not understood, argparse ends so too."""
 
 
@@ -56,15 +56,18 @@ def main() -> None:
     name = options.command.__name__
     try:
         sys.exit(options.command(options))
-    except InputError as error:
-        for line in str(error).splitlines():
-            print(f"{name}: error: {line}", file=sys.stderr)
-        sys.exit(FAILED)
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        sys.exit(stage.INTERRUPTED)
     except BrokenPipeError:  # as `| head` does it; Python would complain once more at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)
+    except Exception as error:
+        told = errors.told(error)
+        if told is None:
+            raise
+        for line in told.splitlines():
+            print(f"{name}: error: {line}", file=sys.stderr)
         sys.exit(FAILED)
 
 

@@ -1,5 +1,41 @@
-"""The one exception that a user is meant to read."""
+"""What a user is meant to read: the one exception for it, and the machine's own troubles."""
+
+import errno
+
+_FULL, _SHUT = "make room and run it again", "allow writing there and run it again"
+_REMEDIES = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EFBIG: _FULL,
+    errno.EROFS: _SHUT,
+    errno.EACCES: "allow access to it and run it again",
+    errno.EPERM: "allow access to it and run it again",
+    errno.EEXIST: "move away what is in the place of a folder",
+    errno.ENOTDIR: "move away what is in the place of a folder",
+}
 
 
 class InputError(ValueError):
     """A file, folder, param or server that can't be used; the message says which one and why."""
+
+
+def told(error: Exception, lower: str = "") -> str | None:
+    """Say what can't be used or what the machine refused, where, and what to do about it.
+
+    `lower` names the params that need less memory. None: the error is a defect of ours, whose
+    traceback is wanted.
+    """
+    if isinstance(error, InputError):
+        return str(error)
+    # TensorFlow's own error is known by its name: importing TensorFlow would take seconds.
+    if (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "ResourceExhaustedError"
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+    ):
+        return f"out of memory; lower {lower}" if lower else "out of memory"
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        remedy = _REMEDIES.get(error.errno)
+        return f"{where}{error.strerror or error}" + (f"; {remedy}" if remedy else "")
+    return None

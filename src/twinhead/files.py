@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -21,18 +21,22 @@ def whole(path: Path) -> Iterator[Path]:
     What was at `path` stays until then. A block that fails leaves nothing of its own; one that is
     killed leaves a `.partial`, which no command takes for the thing itself and the next start
     removes. (A folder can't be exchanged at one stroke: killed at that instant, neither is there.)
+    An OSError names `path`, also where what has written there gave it no name.
     """
     path = Path(path)
     part = path.with_name(f"{path.stem}.partial{path.suffix}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove(part)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove(part)
         yield part
         if path.is_dir():
             shutil.rmtree(path)
         part.replace(path)
+    except OSError as error:
+        raise _named(error, part, path) from error
     finally:
-        _remove(part)
+        with suppress(OSError):  # the block's own error says more
+            _remove(part)
 
 
 def new_array(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
@@ -41,9 +45,12 @@ def new_array(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
     Its room on the disk is taken at once: a mapped file that finds the disk full while it is
     written would end the process without a word. Raises OSError where there isn't enough.
     """
-    array = open_memmap(path, "w+", dtype, shape)
-    with path.open("r+b") as file:
-        os.posix_fallocate(file.fileno(), 0, max(path.stat().st_size, 1))
+    try:
+        array = open_memmap(path, "w+", dtype, shape)
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, max(path.stat().st_size, 1))
+    except OSError as error:
+        raise _named(error, path, path) from error
     return array
 
 
@@ -68,11 +75,17 @@ def load_array(path: Path) -> np.ndarray:
         raise InputError(f"{path} is missing; run `dvc repro` or `dvc checkout` first") from None
     except (OSError, ValueError, EOFError) as error:
         fault = str(error).partition("\n")[0]
-        if (
-            "pickle" in fault or "Python objects" in fault
-        ):  # NumPy says how to read them all the same
+        if "pickle" in fault or "Python objects" in fault:  # NumPy says how to read them anyway
             fault = "pickled objects, which could run any code"
         raise InputError(f"{path}: not an array of numbers ({fault})") from None
+
+
+def write_array(array: np.ndarray, path: Path) -> None:
+    """Write a NumPy file: the bytes of `np.save`, which doesn't say why it can't write."""
+    with whole(path) as part:
+        written = new_array(part, array.dtype, array.shape)
+        written[...] = array
+        written.flush()
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
@@ -92,6 +105,17 @@ def _rounded(value: object) -> object:
     if isinstance(value, dict):
         return {key: _rounded(inner) for key, inner in value.items()}
     return float(f"{value:.9g}") if isinstance(value, float) else value
+
+
+def _named(error: OSError, part: Path, path: Path) -> OSError:
+    """The error with the name that a user knows, where it has that of the part, or none."""
+    where = Path(error.filename or part)
+    if not where.is_relative_to(part):
+        return error
+    name = str(path / where.relative_to(part))
+    if error.errno is None:
+        return OSError(f"{name}: {error}")
+    return OSError(error.errno, error.strerror, name)
 
 
 def _remove(path: Path) -> None:

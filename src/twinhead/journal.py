@@ -6,6 +6,7 @@ later, also that of a training in one of DVC's throw-away copies.
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,8 +35,12 @@ class Journal:
             self._write(page | {"model": model})
 
     def _write(self, page: dict) -> None:
-        self.path.parent.mkdir(exist_ok=True)
         # Two workers may be at the same training: each replaces the page as a whole.
         part = self.path.with_name(f"{self.path.name}.{os.getpid()}")
-        part.write_text(json.dumps(page, indent=1), encoding="utf-8")
-        part.replace(self.path)
+        with suppress(OSError):  # a full disk costs the seconds, not the training
+            self.path.parent.mkdir(exist_ok=True)
+            try:
+                part.write_text(json.dumps(page, indent=1), encoding="utf-8")
+                part.replace(self.path)
+            finally:
+                part.unlink(missing_ok=True)

@@ -1,4 +1,7 @@
-"""How a stage script runs: its function, lines of progress, one clear line where input is bad."""
+"""How a stage script runs: its function, lines of progress, one clear line where it can't go on.
+
+The scripts import this module first of all: from then on Ctrl-C ends them with a line.
+"""
 
 import os
 import signal
@@ -7,25 +10,50 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
 
-from twinhead.errors import InputError
+from twinhead import errors
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's greetings would bury ours
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
+INTERRUPTED = 130
+"""How a process ends that Ctrl-C has stopped."""
+_LOWER = {"train": "train.batch_size or data.image_size", "embed": "embed.max_images"}
+_SIZE = "data.image_size"
+
+
 def run(function: Callable[[], None]) -> None:
-    """Run a stage; end the process with 1 and one line if its input is bad, 130 if interrupted."""
+    """Run a stage; end the process with 130 if it is interrupted, and with 1 if it can't go on.
+
+    Then a line says which input can't be used, or what the machine refused.
+    """
     name, started = function.__name__, time.monotonic()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # told to end, it says so to MLflow
     try:
         function()
-    except InputError as error:
-        sys.exit("\n".join(f"{name}: error: {line}" for line in str(error).splitlines()))
-    except KeyboardInterrupt:
-        print(f"{name}: interrupted", file=sys.stderr)
-        sys.exit(130)
-    print(f"{name}: done in {time.monotonic() - started:.1f} s")
+        print(f"{name}: done in {time.monotonic() - started:.1f} s", flush=True)
+    except Exception as error:
+        told = errors.told(error, lower=_LOWER.get(name, _SIZE))
+        if told is None:
+            raise
+        sys.exit("\n".join(f"{name}: error: {line}" for line in told.splitlines()))
+
+
+def _interrupted(kind: type, error: BaseException, trace: TracebackType | None) -> None:
+    """Say of Ctrl-C in one line what Python would show as a traceback, and end at once."""
+    if not issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+        return
+    sys.stdout.flush()
+    print(f"{Path(sys.argv[0]).stem}: interrupted", file=sys.stderr, flush=True)
+    os._exit(INTERRUPTED)  # threads of TensorFlow's or MLflow's may be busy for long
+
+
+if Path(sys.argv[0]).parent.name == "stages":  # a server, too, imports this
+    sys.excepthook = _interrupted
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import logging
 import math
 import os
 import re
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -31,15 +32,30 @@ import pandas as pd  # noqa: E402
 from mlflow.entities import Metric, Param, RunStatus, RunTag  # noqa: E402
 from mlflow.tracking import MlflowClient  # noqa: E402
 
-from twinhead import catalog, experiment, machine, params, paths, splits, view  # noqa: E402
+from twinhead import (  # noqa: E402
+    catalog,
+    errors,
+    experiment,
+    files,
+    machine,
+    params,
+    paths,
+    splits,
+    view,
+)
 from twinhead.errors import InputError  # noqa: E402
 from twinhead.journal import FOLDER, Journal  # noqa: E402
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
+# These two log a traceback of each error that they raise, too.
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+logging.getLogger("sqlalchemy").setLevel(logging.CRITICAL)
 
 SERVER = os.environ.get("MLFLOW_TRACKING_URI")
 """The user's own server or store. Read now: MLflow overwrites the variable."""
 ARTIFACTS = "mlartifacts"
+PATIENCE = 3
+"""Seconds that an interrupted stage gives the store to mark its run as killed."""
 NAME_TAG, BASELINE_TAG, FAILURE_TAG = "dvc.experiment", "dvc.baseline", "twinhead.failure"
 PARAMS_TAG, DATA_TAG, MODEL_TAG = "twinhead.params", "twinhead.data", "twinhead.model"
 FILES = {
@@ -93,6 +109,15 @@ class Live:
             MlflowClient().set_tag(self.run_id, FAILURE_TAG, f"{self.stage}: {reason}"[:4000])
             MlflowClient().set_terminated(self.run_id, RunStatus.to_string(status))
 
+    def kill(self) -> None:
+        """Close it as killed, without keeping a user waiting who wants to be gone."""
+        closing = threading.Thread(target=self.close, args=(RunStatus.KILLED, "interrupted"))
+        closing.daemon = True
+        closing.start()
+        closing.join(PATIENCE)
+        if closing.is_alive():
+            print(f"{self.stage}: MLflow at {store()} doesn't answer; the run isn't marked")
+
 
 def repository() -> Path:
     """The real repository's root, also from within DVC's throw-away copies of it."""
@@ -119,16 +144,15 @@ def running(stage: str, settings: params.Params) -> Iterator[Live]:
     live = Live(stage, _journal(settings))
     must = stage == "train" and settings.tracking.on_failure == "stop"
     remedy = "; make it reachable, or set tracking.on_failure to continue" if must else None
-    with _spared(live, remedy):
-        _open(live, settings)
     try:
+        with _spared(live, remedy):
+            _open(live, settings)
         yield live
     except KeyboardInterrupt:
-        live.close(RunStatus.KILLED, "interrupted")
+        live.kill()
         raise
     except Exception as error:
-        what = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
-        live.close(RunStatus.FAILED, f"{what}{error}")
+        live.close(RunStatus.FAILED, errors.told(error) or f"{type(error).__name__}: {error}")
         raise
 
 
@@ -197,16 +221,16 @@ def runs(settings: params.Params) -> pd.DataFrame:
 
 def _send(run_id: str, stage: str, journal: Journal) -> None:
     client = MlflowClient()
-    files = [path for path in FILES[stage] if path.exists()]
-    digest = sha256("".join(map(_file_digest, files)).encode()).hexdigest()
-    if not files or client.get_run(run_id).data.tags.get(f"twinhead.{stage}") == digest:
+    found = [path for path in FILES[stage] if path.exists()]
+    digest = sha256("".join(map(_file_digest, found)).encode()).hexdigest()
+    if not found or client.get_run(run_id).data.tags.get(f"twinhead.{stage}") == digest:
         return
-    if paths.metrics(stage) in files:
+    if paths.metrics(stage) in found:
         measured = json.loads(paths.metrics(stage).read_text(encoding="utf-8"))
         client.log_batch(run_id, _metrics(stage, measured))
     if stage == "train":
         _send_curves(run_id, journal.read())
-    for path in files:
+    for path in found:
         if path.is_dir():
             folder = "plots" if path.parent == paths.PLOTS else path.name
             client.log_artifacts(run_id, str(path), f"{stage}/{folder}")
@@ -243,7 +267,7 @@ def _open(live: Live, settings: params.Params) -> None:
     fresh = live.stage == "train"  # whose model is still to come
     known = [] if fresh else _runs(found, _digests(settings))
     known = known or _unfinished(found, settings)
-    run_id = known[0] if known else _create(found, settings)
+    run_id = live.run_id = known[0] if known else _create(found, settings)
     client = MlflowClient()
     if known:
         _sign(run_id, settings)
@@ -255,7 +279,6 @@ def _open(live: Live, settings: params.Params) -> None:
         tags = [RunTag(f"machine.{name}", fact) for name, fact in machine.facts().items()]
         client.log_batch(run_id, tags=tags)
         print(f"train: MLflow run {run_id} in {store()}", flush=True)
-    live.run_id = run_id
 
 
 def _sign(run_id: str, settings: params.Params) -> None:
@@ -314,6 +337,7 @@ def _connect(settings: params.Params) -> str:
     name = settings.tracking.experiment
     # Several workers that make the SQLite store at once would break it.
     with alone(), _briefly():
+        _make_store(root)
         found = MlflowClient().get_experiment_by_name(name)
         if found:
             if found.tags.get(view.TAG) != view.state():
@@ -324,6 +348,18 @@ def _connect(settings: params.Params) -> str:
         local = None if served else (root / ARTIFACTS).as_uri()
         made = MlflowClient().create_experiment(name, artifact_location=local, tags=_ABOUT)
         return mlflow.set_experiment(experiment_id=made).experiment_id
+
+
+def _make_store(root: Path) -> None:
+    """Make the repository's own store where there is none, whole or not at all.
+
+    Killed while it makes its tables, MLflow could never use the file again.
+    """
+    file = root / "mlflow.db"
+    if SERVER or file.exists():
+        return
+    with files.whole(file) as part:
+        MlflowClient(f"sqlite:///{part}").search_experiments(max_results=1)
 
 
 @contextmanager
@@ -357,13 +393,14 @@ def _spared(live: Live, remedy: str | None = None) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:  # a store fails in the ways of its database, driver and network
+        live.run_id = ""
         if remedy is not None:
             raise InputError(_trouble(error) + remedy) from None
         if not live.said:
             print(
                 f"{live.stage}: {_trouble(error)}; `make track` sends the results later", flush=True
             )
-        live.run_id, live.said = "", True
+        live.said = True
 
 
 def _trouble(error: Exception) -> str:
