@@ -368,21 +368,21 @@ def test_ctrl_c_ends_a_stage_at_once_and_marks_its_run_as_killed(copy, case):
         begun = by_hand(copy, f"stages/{name}.py")
         while begun.poll() is None and not store.execute(running).fetchone()[0]:
             time.sleep(0.02)
-        assert interrupted(begun, name)
+        assert interrupted(begun).splitlines()[-1] == f"{name}: interrupted"
         assert (f"{name}: interrupted",) in store.execute(killed).fetchall()
     assert outputs(copy) == before
     outcome = "one line, exit code 130 within 2 seconds, its run KILLED; nothing is lost"
     case(SECTION, "Ctrl-C in train, evaluate, embed, explain or report", outcome)
 
 
-def interrupted(running: subprocess.Popen[str], name: str) -> bool:
-    """Press Ctrl-C: the process says so in one line and is gone soon."""
+def interrupted(running: subprocess.Popen[str]) -> str:
+    """Press Ctrl-C; return what was said. The process is gone soon."""
     os.killpg(running.pid, signal.SIGINT)
     started = time.monotonic()
     said, _ = running.communicate()
     assert time.monotonic() - started < 10, "2 seconds, on a machine that does nothing else"
     assert running.returncode == stage.INTERRUPTED and "Traceback" not in said, said
-    return said.splitlines()[-1] == f"{name}: interrupted"
+    return said
 
 
 def test_ctrl_c_ends_what_has_no_run_at_once(copy, case):
@@ -391,12 +391,12 @@ def test_ctrl_c_ends_what_has_no_run_at_once(copy, case):
     for name in ("features", "train", "evaluate"):
         begun = by_hand(copy, f"stages/{name}.py")
         time.sleep(random.uniform(0.2, 0.5))
-        assert interrupted(begun, name)
+        assert interrupted(begun) == f"{name}: interrupted\n"
     copy.set({"data": {"image_size": 2048}})
     begun = by_hand(copy, "stages/index.py")
     while begun.poll() is None and not list((copy.root / "data").glob("pixels.partial*")):
         time.sleep(0.01)
-    assert interrupted(begun, "index") and outputs(copy) == before
+    assert interrupted(begun) == "index: interrupted\n" and outputs(copy) == before
     assert not list((copy.root / "data").glob("*partial*"))
     outcome = "one line, exit code 130 within 2 seconds; nothing is lost"
     case(SECTION, "Ctrl-C in index, or while another stage loads", outcome)
