@@ -88,7 +88,7 @@ def test_a_pipeline_killed_in_every_stage_ends_as_one_never_killed(
 
 def test_a_lock_file_that_dvc_has_written_half_is_taken_from_git_again(workspace, case):
     before, lock = outputs(workspace), workspace.root / "dvc.lock"
-    lock.write_text(lock.read_text(encoding="utf-8")[:1000], encoding="utf-8")
+    lock.write_text("")  # as DVC opens it before it writes
     refused = workspace.run("dvc", "repro", "report")
     assert refused.returncode != 0 and HALF.search(refused.stdout), refused.stdout
     workspace.git("checkout", "--quiet", "dvc.lock")
@@ -361,42 +361,42 @@ def test_files_from_the_future_and_the_past_change_nothing(workspace, case):
 def test_ctrl_c_ends_a_stage_at_once_and_marks_its_run_as_killed(copy, case):
     before = outputs(copy)
     store = sqlite3.connect(copy.root / "mlflow.db", timeout=20)
-    running = "SELECT count(*) FROM runs WHERE status = 'RUNNING'"
+    running = "SELECT count(*) FROM runs WHERE (status, lifecycle_stage) = ('RUNNING', 'active')"
     killed = "SELECT value FROM runs JOIN tags USING (run_uuid) WHERE status = 'KILLED'"
     # Another one each time: it takes seconds until each is at work.
     for name in ("train", random.choice(["evaluate", "embed", "explain", "report"])):
         begun = by_hand(copy, f"stages/{name}.py")
         while begun.poll() is None and not store.execute(running).fetchone()[0]:
             time.sleep(0.02)
-        assert interrupted(begun, name)
+        assert interrupted(begun).splitlines()[-1] == f"{name}: interrupted"
         assert (f"{name}: interrupted",) in store.execute(killed).fetchall()
     assert outputs(copy) == before
     outcome = "one line, exit code 130 within 2 seconds, its run KILLED; nothing is lost"
     case(SECTION, "Ctrl-C in train, evaluate, embed, explain or report", outcome)
 
 
-def interrupted(running: subprocess.Popen[str], name: str) -> bool:
-    """Press Ctrl-C: the process says so in one line and is gone soon."""
+def interrupted(running: subprocess.Popen[str]) -> str:
+    """Press Ctrl-C; return what was said. The process is gone soon."""
     os.killpg(running.pid, signal.SIGINT)
     started = time.monotonic()
     said, _ = running.communicate()
     assert time.monotonic() - started < 10, "2 seconds, on a machine that does nothing else"
     assert running.returncode == stage.INTERRUPTED and "Traceback" not in said, said
-    return said.splitlines()[-1] == f"{name}: interrupted"
+    return said
 
 
 def test_ctrl_c_ends_what_has_no_run_at_once(copy, case):
     """Three of them somewhere in what they import, and `index` among many images."""
     before = outputs(copy)
-    for name in ("split", "features", "train"):
+    for name in ("features", "train", "evaluate"):
         begun = by_hand(copy, f"stages/{name}.py")
-        time.sleep(random.uniform(0.2, 0.6))
-        assert interrupted(begun, name)
+        time.sleep(random.uniform(0.2, 0.5))
+        assert interrupted(begun) == f"{name}: interrupted\n"
     copy.set({"data": {"image_size": 2048}})
     begun = by_hand(copy, "stages/index.py")
     while begun.poll() is None and not list((copy.root / "data").glob("pixels.partial*")):
         time.sleep(0.01)
-    assert interrupted(begun, "index") and outputs(copy) == before
+    assert interrupted(begun) == "index: interrupted\n" and outputs(copy) == before
     assert not list((copy.root / "data").glob("*partial*"))
     outcome = "one line, exit code 130 within 2 seconds; nothing is lost"
-    case(SECTION, "Ctrl-C in index, split or features, or while a stage loads", outcome)
+    case(SECTION, "Ctrl-C in index, or while another stage loads", outcome)

@@ -9,9 +9,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 
 from twinhead import errors
 
@@ -25,13 +25,19 @@ _LOWER = {"train": "train.batch_size or data.image_size", "embed": "embed.max_im
 _SIZE = "data.image_size"
 
 
+_farewells: list[Callable[[], None]] = []
+_loaded = False
+"""Whether the libraries are there whose C++ code may swallow an exception, Ctrl-C's too."""
+
+
 def run(function: Callable[[], None]) -> None:
     """Run a stage; end the process with 130 if it is interrupted, and with 1 if it can't go on.
 
     Then a line says which input can't be used, or what the machine refused.
     """
     name, started = function.__name__, time.monotonic()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # told to end, it says so to MLflow
+    for number in (signal.SIGINT, signal.SIGTERM):  # told to end, it says so to MLflow
+        signal.signal(number, _stop)
     try:
         function()
         print(f"{name}: done in {time.monotonic() - started:.1f} s", flush=True)
@@ -40,16 +46,42 @@ def run(function: Callable[[], None]) -> None:
         if told is None:
             raise
         sys.exit("\n".join(f"{name}: error: {line}" for line in told.splitlines()))
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
+
+
+@contextmanager
+def parting(farewell: Callable[[], None]) -> Iterator[None]:
+    """Let an interrupted stage do this first; it may raise KeyboardInterrupt, to unwind instead."""
+    _farewells.append(farewell)
+    try:
+        yield
+    finally:
+        _farewells.remove(farewell)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    if not _loaded:
+        raise KeyboardInterrupt
+    for farewell in _farewells:
+        farewell()
+    _leave()
+
+
+def _leave() -> None:
+    """End at once: threads of TensorFlow's or MLflow's may be busy for long."""
+    with suppress(RuntimeError):  # Ctrl-C may have come in the middle of a print
+        sys.stdout.flush()
+    os.write(2, f"{Path(sys.argv[0]).stem}: interrupted\n".encode())
+    os._exit(INTERRUPTED)
 
 
 def _interrupted(kind: type, error: BaseException, trace: TracebackType | None) -> None:
-    """Say of Ctrl-C in one line what Python would show as a traceback, and end at once."""
-    if not issubclass(kind, KeyboardInterrupt):
-        sys.__excepthook__(kind, error, trace)
-        return
-    sys.stdout.flush()
-    print(f"{Path(sys.argv[0]).stem}: interrupted", file=sys.stderr, flush=True)
-    os._exit(INTERRUPTED)  # threads of TensorFlow's or MLflow's may be busy for long
+    """Say of Ctrl-C in one line what Python would show as a traceback."""
+    if issubclass(kind, KeyboardInterrupt):
+        _leave()
+    sys.__excepthook__(kind, error, trace)
 
 
 if Path(sys.argv[0]).parent.name == "stages":  # a server, too, imports this
@@ -63,19 +95,21 @@ def loading() -> Iterator[None]:
     It writes them straight to the file behind stderr, before any setting of its own can stop it;
     they are shown if the import fails.
     """
+    global _loaded
     with tempfile.TemporaryFile() as said:
         sys.stderr.flush()
         stderr = os.dup(2)
         os.dup2(said.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             said.seek(0)
             os.write(stderr, said.read())
             raise
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
+    _loaded = True
 
 
 def progress(name: str) -> Callable[[int, int], None]:

@@ -43,6 +43,7 @@ from twinhead import (  # noqa: E402
     splits,
     view,
 )
+from twinhead import stage as stage_script  # noqa: E402
 from twinhead.errors import InputError  # noqa: E402
 from twinhead.journal import FOLDER, Journal  # noqa: E402
 
@@ -91,6 +92,8 @@ class Live:
     """Epochs, by their loss, that a training of the same run has logged before."""
     said: bool = False
     """Whether the user knows that the store can't be used."""
+    telling: bool = False
+    """Whether the stage is in the middle of a call to the store."""
 
     def epoch(self, row: dict[str, float], seconds: float) -> None:
         """Log one epoch's row of the history, and its duration."""
@@ -108,6 +111,12 @@ class Live:
         with _spared(self):
             MlflowClient().set_tag(self.run_id, FAILURE_TAG, f"{self.stage}: {reason}"[:4000])
             MlflowClient().set_terminated(self.run_id, RunStatus.to_string(status))
+
+    def leave(self) -> None:
+        """Say that the stage is interrupted, unless it is just speaking to the store."""
+        if self.telling:
+            raise KeyboardInterrupt  # which undoes what the store has begun
+        self.kill()
 
     def kill(self) -> None:
         """Close it as killed, without keeping a user waiting who wants to be gone."""
@@ -145,9 +154,10 @@ def running(stage: str, settings: params.Params) -> Iterator[Live]:
     must = stage == "train" and settings.tracking.on_failure == "stop"
     remedy = "; make it reachable, or set tracking.on_failure to continue" if must else None
     try:
-        with _spared(live, remedy):
-            _open(live, settings)
-        yield live
+        with stage_script.parting(live.leave):
+            with _spared(live, remedy):
+                _open(live, settings)
+            yield live
     except KeyboardInterrupt:
         live.kill()
         raise
@@ -388,6 +398,7 @@ def _spared(live: Live, remedy: str | None = None) -> Iterator[None]:
 
     With a remedy, raise InputError instead: no work has begun.
     """
+    live.telling = True
     try:
         yield
     except InputError:
@@ -401,6 +412,8 @@ def _spared(live: Live, remedy: str | None = None) -> Iterator[None]:
                 f"{live.stage}: {_trouble(error)}; `make track` sends the results later", flush=True
             )
         live.said = True
+    finally:
+        live.telling = False
 
 
 def _trouble(error: Exception) -> str:
