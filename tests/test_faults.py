@@ -368,6 +368,7 @@ def test_ctrl_c_ends_a_stage_at_once_and_marks_its_run_as_killed(copy, case):
         begun = by_hand(copy, f"stages/{name}.py")
         while begun.poll() is None and not store.execute(running).fetchone()[0]:
             time.sleep(0.02)
+        time.sleep(random.uniform(0.2, 0.5))
         assert interrupted(begun).splitlines()[-1] == f"{name}: interrupted"
         assert (f"{name}: interrupted",) in store.execute(killed).fetchall()
     assert outputs(copy) == before

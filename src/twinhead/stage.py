@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 
 from twinhead import errors
 
@@ -26,8 +26,9 @@ _SIZE = "data.image_size"
 
 
 _farewells: list[Callable[[], None]] = []
-_loaded = False
-"""Whether the libraries are there whose C++ code may swallow an exception, Ctrl-C's too."""
+_stderr = 2
+_heavy = False
+"""Whether the libraries are there, or on their way, whose C++ may swallow Ctrl-C's exception."""
 
 
 def run(function: Callable[[], None]) -> None:
@@ -41,6 +42,8 @@ def run(function: Callable[[], None]) -> None:
     try:
         function()
         print(f"{name}: done in {time.monotonic() - started:.1f} s", flush=True)
+    except KeyboardInterrupt:
+        _leave()
     except Exception as error:
         told = errors.told(error, lower=_LOWER.get(name, _SIZE))
         if told is None:
@@ -62,30 +65,24 @@ def parting(farewell: Callable[[], None]) -> Iterator[None]:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    if not _loaded:
-        raise KeyboardInterrupt
+    if not _heavy:
+        raise KeyboardInterrupt  # which takes half-written files away
     for farewell in _farewells:
         farewell()
     _leave()
 
 
-def _leave() -> None:
+def _leave(*signalled: object) -> None:
     """End at once: threads of TensorFlow's or MLflow's may be busy for long."""
     with suppress(RuntimeError):  # Ctrl-C may have come in the middle of a print
         sys.stdout.flush()
-    os.write(2, f"{Path(sys.argv[0]).stem}: interrupted\n".encode())
+    os.write(_stderr, f"{Path(sys.argv[0]).stem}: interrupted\n".encode())
     os._exit(INTERRUPTED)
 
 
-def _interrupted(kind: type, error: BaseException, trace: TracebackType | None) -> None:
-    """Say of Ctrl-C in one line what Python would show as a traceback."""
-    if issubclass(kind, KeyboardInterrupt):
-        _leave()
-    sys.__excepthook__(kind, error, trace)
-
-
 if Path(sys.argv[0]).parent.name == "stages":  # a server, too, imports this
-    sys.excepthook = _interrupted
+    # Until `run`, while modules load, some of which would swallow the exception.
+    signal.signal(signal.SIGINT, _leave)
 
 
 @contextmanager
@@ -95,21 +92,22 @@ def loading() -> Iterator[None]:
     It writes them straight to the file behind stderr, before any setting of its own can stop it;
     they are shown if the import fails.
     """
-    global _loaded
+    global _heavy, _stderr
+    _heavy = True
     with tempfile.TemporaryFile() as said:
         sys.stderr.flush()
-        stderr = os.dup(2)
+        _stderr = os.dup(2)
         os.dup2(said.fileno(), 2)
         try:
             yield
         except Exception:
             said.seek(0)
-            os.write(stderr, said.read())
+            os.write(_stderr, said.read())
             raise
         finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-    _loaded = True
+            os.dup2(_stderr, 2)
+            os.close(_stderr)
+            _stderr = 2
 
 
 def progress(name: str) -> Callable[[int, int], None]:
