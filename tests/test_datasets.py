@@ -1,6 +1,7 @@
 """Data sets as they come: each is used as one would expect, or refused in a line that says why."""
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable
@@ -17,7 +18,7 @@ import yaml
 from conftest import REPOSITORY, SHRUNK, SIZE, photograph, save
 from PIL import Image
 
-from twinhead import catalog, paths, remarks, tracking
+from twinhead import catalog, paths, remarks, tracking, training
 from twinhead.errors import InputError
 
 STAGES = ("index", "split", "features", "train", "evaluate", "embed", "explain", "report")
@@ -363,7 +364,9 @@ def test_a_defect_as_large_as_a_barn_is_learnt_and_shuffled_labels_are_not(run, 
     case("Numbers", "shuffled labels (a leak test)", what)
 
 
-def test_a_network_that_diverges(run, case, tmp_path, capsys):
+def test_a_network_that_diverges(run, case, tmp_path, monkeypatch):
+    validate = training._validate
+    monkeypatch.setattr(training, "_validate", lambda *g: validate(*g) | {"val_loss": math.nan})
     root = category(tmp_path / "photos", "a", USUAL)
-    said = refused(lambda: run(root, "train", train={"learning_rate": 1e6, "loss_weights": {"category": 1e6, "defect": 1e6}}), root)
+    said = refused(lambda: run(root, "train"), root)
     case("Numbers", "a loss that is no number in the first epoch", said)

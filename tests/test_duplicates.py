@@ -103,3 +103,14 @@ def test_blocks_change_nothing(pictures, monkeypatch):
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (64, 64), (129, 2000)])
 def test_any_size_has_a_hash(size):
     assert len(bytes.fromhex(phash.of(Image.new("RGB", size, (9, 9, 9))))) * 8 == phash.BITS
+
+
+@pytest.mark.parametrize("others", [0, 1, 5])
+def test_in_a_category_of_few_images_a_copy_is_found_too(pictures, others):
+    frame = table([pictures[0], *map(resaved, pictures[:1]), *pictures[1 : 1 + others]])
+    assert duplicates.groups(frame, SHARE).tolist() == [0, 0, *range(2, 2 + others)]
+
+
+def test_photographs_of_one_hash_are_one_group(pictures):
+    frame = table([*pictures, Image.new("RGB", (9, 9)), Image.new("RGB", (9, 8))])
+    assert duplicates.groups(frame, SHARE).tolist() == [*range(40), 40, 40]

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import save
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
-from twinhead import images
+from twinhead import images, limits
 from twinhead.errors import InputError
 
 COLOUR = (200, 100, 50)
@@ -266,3 +266,15 @@ def test_a_picture_to_look_at_keeps_its_proportions_and_is_no_larger_than_asked(
     assert images.picture(data, "a", longest=100).shape == (4, 8, 3)
     small = images.picture(data, "a", longest=4)
     assert small.shape == (2, 4, 3) and small[0, 0].tolist() == list(COLOUR)
+
+
+def test_too_little_memory_is_not_the_file_s_fault(picture, tmp_path, monkeypatch):
+    picture.save(tmp_path / "a.png")
+    monkeypatch.setattr(Image.Image, "convert", lambda *given: (_ for _ in ()).throw(MemoryError))
+    monkeypatch.setattr(images, "_rgb", lambda found: found.convert("RGB"))
+    with pytest.raises(MemoryError):
+        images.read(tmp_path / "a.png", 8)
+
+
+def test_every_kind_of_tiff_that_is_read_has_its_bounds():
+    assert set(limits._TIFF) >= set(TiffImagePlugin.PREFIXES)

@@ -206,7 +206,7 @@ def test_skipping_leaves_what_a_folder_without_them_gives_and_knows_it_again(
     built_in(tmp_path / "built", copied, on_bad="skip")
     decodings.clear()
     built_in(tmp_path / "built", copied, on_bad="skip")
-    assert len(decodings) == 4  # what can't be used isn't kept
+    assert len(decodings) == 5  # what is not used is not kept
     for path in ("bolt/test/scratch/001.png", "plain/train/good/004.bmp"):
         (copied / path).unlink()
     for path in ("bolt/ground_truth/scratch/002", "bolt/ground_truth/big hole/000"):

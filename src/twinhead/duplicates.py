@@ -14,6 +14,8 @@ Where a fixture makes all products look alike to the hash, likeness says little.
 """
 SEEN = 500
 """Images of a category from which is known how far apart two of them usually are."""
+FEW = 10
+"""Images of a category below which nothing is known of it: `share` alone counts."""
 BLOCK = 2048
 
 
@@ -28,12 +30,13 @@ def groups(frame: pd.DataFrame, share: float) -> pd.Series:
     same = frame["sha256"].map(first)
     if not share:
         return same.rename("group")
-    rows, others = _pairs(kept, share)
-    size = (len(kept), len(kept))
+    looks = kept.drop_duplicates("phash")  # thousands of black frames would be millions of pairs
+    rows, others = _pairs(looks, share)
+    size = (len(looks), len(looks))
     joined = coo_array((np.ones(len(rows), bool), (rows, others)), shape=size)
     number = connected_components(joined, directed=False)[1]
-    lowest = pd.Series(kept.index).groupby(number).transform("min").set_axis(kept.index)
-    return same.map(lowest).rename("group")
+    lowest = pd.Series(looks.index).groupby(number).transform("min").set_axis(looks["phash"])
+    return same.map(kept["phash"].map(lowest)).rename("group")
 
 
 def _pairs(frame: pd.DataFrame, share: float) -> tuple[np.ndarray, np.ndarray]:
@@ -53,7 +56,9 @@ def _pairs(frame: pd.DataFrame, share: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _usual(signs: np.ndarray) -> float:
-    """The median distance of two different images, or 1 where there is but one."""
+    """The median distance of two different images, or 1 where there are too few."""
+    if len(signs) < FEW:
+        return 1.0
     chosen = signs[np.linspace(0, len(signs) - 1, min(len(signs), SEEN)).astype(int)]
     pairs = phash.apart(chosen, chosen)[np.triu_indices(len(chosen), 1)]
-    return float(np.median(pairs)) if len(pairs) else 1.0
+    return float(np.median(pairs))

@@ -28,6 +28,7 @@ def whole(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove(part)
+        _remove(part.with_name(f"{part.stem}.partial{part.suffix}"))  # of `keep_rows`
         yield part
         if path.is_dir():
             shutil.rmtree(path)

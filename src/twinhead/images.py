@@ -130,6 +130,8 @@ def _refusing(data: bytes, path: Path | str) -> Iterator[None]:
         raise InputError(f"{path}: {error}") from None
     except Image.DecompressionBombError:
         raise InputError(f"{path}: more than {limits.PIXELS:,} pixels are not read") from None
+    except MemoryError:
+        raise  # the machine's trouble, not the file's: it must not be skipped
     except Exception as error:  # Pillow's decoders raise many kinds, none of which names the file
         fault = "".join(filter(str.isprintable, str(error).partition("\n")[0]))
         found = f"{len(data)} bytes; {fault or type(error).__name__}"

@@ -33,7 +33,7 @@ RUN_PIXELS = 2**22
 
 JPEG, PNG, BMP = b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"BM"
 """How the files begin."""
-_TIFF = {b"II*\0": "<", b"MM\0*": ">", b"II+\0": "<", b"MM\0+": ">"}
+_TIFF = {b"II*\0": "<", b"MM\0*": ">", b"II\0*": "<", b"MM*\0": ">", b"II+\0": "<", b"MM\0+": ">"}
 _SOS, _EOI, _ALONE = 0xDA, 0xD9, {0x01, *range(0xD0, 0xD9)}
 # Within the picture, 0 follows a byte 255 that is data; RST markers and padding mean nothing.
 _MARKER = re.compile(rb"\xff[^\x00\xff]")

@@ -154,6 +154,8 @@ def load(path: Path) -> keras.Model:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except FileNotFoundError:
         raise InputError(f"{path} is missing; run `dvc repro` or `dvc checkout` first") from None
+    except MemoryError:
+        raise
     except Exception as error:  # Keras raises nearly any kind of what isn't its own
         # The first sentence: the next ones say how to load it all the same.
         fault = re.split(r"\.\s|\n", str(error).strip())[0][:200] or type(error).__name__

@@ -82,13 +82,14 @@ def build(
             try:
                 image = earlier.take(IMAGE, root / frame["path"].iat[row], stored[row])
             except InputError as error:
-                return error, None
+                image = error
             if row not in mask_row:
                 return image, None
             try:
                 file = root / frame["mask"].iat[row]
                 mask = earlier.take(MASK, file, stored_masks[mask_row[row]])
-                _check_shape(file, mask[2:4], image[2:4])
+                if isinstance(image, tuple):
+                    _check_shape(file, mask[2:4], image[2:4])
             except InputError as error:
                 return image, error
             return image, mask

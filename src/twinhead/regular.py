@@ -1,10 +1,14 @@
 """The bytes of a regular file, up to a bound; what else lies under a name is refused."""
 
+import errno
 import os
 import stat
 from pathlib import Path
 
 from twinhead.errors import InputError
+
+_PASSING = {errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+"""Troubles of the machine or the network, not of the file: it must not be skipped for them."""
 
 
 def read(path: Path, most: int) -> bytes:
@@ -20,12 +24,16 @@ def read(path: Path, most: int) -> bytes:
         data = None
         if about.st_size <= most:
             with open(path, "rb") as file:
-                data = file.read(most + 1)  # it may have grown
+                data = file.read(about.st_size + 1)  # one more: it may have grown
     except FileNotFoundError as error:
         leads = f"a link to {os.readlink(path)}, which isn't there" if os.path.islink(path) else ""
         raise InputError(f"{path}: can't be read ({leads or error.strerror})") from None
     except OSError as error:
+        if error.errno in _PASSING:
+            raise
         raise InputError(f"{path}: can't be read ({error.strerror})") from None
-    if data is None or len(data) > most:
+    if data is not None and len(data) > about.st_size:
+        raise InputError(f"{path}: changed while it was read")
+    if data is None:
         raise InputError(f"{path}: more than {most:,} bytes are not read")
     return data

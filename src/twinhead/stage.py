@@ -21,11 +21,16 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 INTERRUPTED = 130
 """How a process ends that Ctrl-C has stopped."""
-_LOWER = {"train": "train.batch_size or data.image_size", "embed": "embed.max_images"}
+_LOWER = {
+    "sample": "sample.size",
+    "split": "split.near_duplicates to 0",
+    "train": "train.batch_size or data.image_size",
+    "embed": "embed.max_images",
+}
 _SIZE = "data.image_size"
 
 
-_farewells: list[Callable[[], None]] = []
+_farewells: list[Callable[[], bool]] = []
 _stderr = 2
 _heavy = False
 """Whether the libraries are there, or on their way, whose C++ may swallow Ctrl-C's exception."""
@@ -55,8 +60,8 @@ def run(function: Callable[[], None]) -> None:
 
 
 @contextmanager
-def parting(farewell: Callable[[], None]) -> Iterator[None]:
-    """Let an interrupted stage do this first; it may raise KeyboardInterrupt, to unwind instead."""
+def parting(farewell: Callable[[], bool]) -> Iterator[None]:
+    """Let an interrupted stage do this first; False says that it will raise KeyboardInterrupt."""
     _farewells.append(farewell)
     try:
         yield
@@ -67,9 +72,8 @@ def parting(farewell: Callable[[], None]) -> Iterator[None]:
 def _stop(number: int, frame: FrameType | None) -> None:
     if not _heavy:
         raise KeyboardInterrupt  # which takes half-written files away
-    for farewell in _farewells:
-        farewell()
-    _leave()
+    if all([farewell() for farewell in _farewells]):
+        _leave()
 
 
 def _leave(*signalled: object) -> None:

@@ -94,6 +94,8 @@ class Live:
     """Whether the user knows that the store can't be used."""
     telling: bool = False
     """Whether the stage is in the middle of a call to the store."""
+    asked: bool = False
+    """Whether it is to end when that call has."""
 
     def epoch(self, row: dict[str, float], seconds: float) -> None:
         """Log one epoch's row of the history, and its duration."""
@@ -112,14 +114,22 @@ class Live:
             MlflowClient().set_tag(self.run_id, FAILURE_TAG, f"{self.stage}: {reason}"[:4000])
             MlflowClient().set_terminated(self.run_id, RunStatus.to_string(status))
 
-    def leave(self) -> None:
-        """Say that the stage is interrupted, unless it is just speaking to the store."""
-        if self.telling:
-            raise KeyboardInterrupt  # which undoes what the store has begun
-        self.kill()
+    def leave(self) -> bool:
+        """Say that the stage is interrupted; False if it has to finish a word to the store first.
+
+        An exception there could end in a callback of the database's, which swallows it. Asked
+        twice, it is raised all the same.
+        """
+        if self.telling and self.asked:
+            raise KeyboardInterrupt
+        self.asked = self.telling
+        if not self.telling:
+            self.kill()
+        return not self.telling
 
     def kill(self) -> None:
         """Close it as killed, without keeping a user waiting who wants to be gone."""
+        self.asked = False
         closing = threading.Thread(target=self.close, args=(RunStatus.KILLED, "interrupted"))
         closing.daemon = True
         closing.start()
@@ -414,6 +424,8 @@ def _spared(live: Live, remedy: str | None = None) -> Iterator[None]:
         live.said = True
     finally:
         live.telling = False
+    if live.asked:
+        raise KeyboardInterrupt
 
 
 def _trouble(error: Exception) -> str:
