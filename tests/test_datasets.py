@@ -139,7 +139,7 @@ def test_two_hundred_categories(run, case, tmp_path):
         rng = np.random.default_rng(number)
         colour = tuple(rng.integers(40, 200, 3).tolist())
         category(tmp_path / "photos", f"c{number:03}", {"train/good": 3, "test/cut": 2}, colour)
-    found = run(tmp_path / "photos", "embed")
+    found = run(tmp_path / "photos", "evaluate")
     assert len(found.index["by_category"]) == 200
     confusion = Image.open(paths.PLOTS / "evaluate/confusion_category.png")
     assert max(confusion.size) < 4000
