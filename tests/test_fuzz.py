@@ -123,7 +123,7 @@ ANYTHING = st.builds(bytes.__add__, BEGINNINGS, st.binary(max_size=400))
 
 
 def decoded(data: bytes) -> None:
-    pixels = images.decode(data, NAME, SIZE).pixels
+    pixels = images.decode(data, NAME, SIZE)
     assert pixels.shape == (SIZE, SIZE, 3) and pixels.dtype == np.uint8
 
 

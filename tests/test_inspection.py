@@ -39,7 +39,7 @@ def network_of(tasks: list[str]):
 
 def test_the_answers_are_the_pipeline_s(finished, folder, inspector):
     table = pd.read_csv(finished.root / paths.PREDICTIONS)
-    pixels = [images.read(folder / path, inspector.size).pixels for path in table["path"]]
+    pixels = [images.read(folder / path, inspector.size) for path in table["path"]]
     found = pd.DataFrame(inspector.answer(np.array(pixels)))
     assert (found["category"] == table["category_predicted"]).all()
     assert (found["defective"] == table["defect_predicted"]).all()
@@ -209,7 +209,7 @@ def test_the_mlflow_model_holds_nothing_that_is_pickled_and_no_built_files(model
 def test_a_heat_map_lies_over_the_photograph_in_its_proportions(inspector, tmp_path):
     image, disc = photograph(np.random.default_rng(1), (150, 60, 50), (64, 40), defective=True)
     data = save(image, tmp_path / "a.png").read_bytes()
-    pixels = images.decode(data, "a", inspector.size).pixels[None]
+    pixels = images.decode(data, "a", inspector.size)[None]
     heat = inspector.heat(pixels)
     assert heat.shape == (1, SIZE, SIZE) and heat.min() >= 0
     drawn = np.asarray(Image.open(io.BytesIO(inspector.draw(data, "a", heat[0]))))

@@ -3,6 +3,7 @@
 import hashlib
 import time
 from pathlib import Path
+from typing import get_args
 
 import keras
 import numpy as np
@@ -142,3 +143,13 @@ def test_deviation_copes_with_categories_without_good_images_and_with_single_one
     layer.adapt(features, np.array([0, 0, 1]), np.array([1, 1, 0]))
     np.testing.assert_allclose(np.asarray(layer.mean)[:, 0], [5, 1, 0])
     assert np.isfinite(np.asarray(layer.scale)).all() and (np.asarray(layer.scale) > 0).all()
+
+
+@pytest.mark.parametrize("backbone", ["cnn", "efficientnet_lite0"])
+@pytest.mark.parametrize("tasks", [["category", "defect"], ["category"], ["defect"]], ids=str)
+def test_the_params_know_which_layers_can_be_mapped(backbone: str, tasks: list[str]) -> None:
+    settings = PAPER.model_copy(update={"backbone": backbone, "tasks": tasks})
+    model = network.build(settings, 32, 3, seed=1)
+    named = get_args(params.Embed.model_fields["layer"].annotation)
+    there = {layer.name for layer in model.layers} & set(named)
+    assert set(params._layers(settings)) == there

@@ -89,7 +89,7 @@ def test_files_are_decoded_in_order_and_a_bad_one_stands_in_its_place(inside):
     together = list(itertools.chain(*parts))
     assert [file for file, _ in together] == files
     assert "3.png: can't be decoded (the file is empty)" in str(together[3][1])
-    shades = [found.pixels[0, 0, 0] for number, (_, found) in enumerate(together) if number != 3]
+    shades = [found[0, 0, 0] for number, (_, found) in enumerate(together) if number != 3]
     assert shades == [90, 91, 92, 94, 95, 96]
 
 

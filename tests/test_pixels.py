@@ -16,7 +16,7 @@ def test_row_i_is_catalog_row_i(built):
     assert built.pixels.shape == (len(built.frame), SIZE, SIZE, 3)
     assert built.pixels.dtype == np.uint8
     for row in range(0, len(built.frame), 7):
-        expected = images.read(built.root / built.frame["path"][row], SIZE).pixels
+        expected = images.read(built.root / built.frame["path"][row], SIZE)
         assert (built.pixels[row] == expected).all()
 
 

@@ -7,7 +7,6 @@ import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
@@ -40,34 +39,24 @@ BROKEN = (
 """What Pillow raises of EXIF data that it can't read."""
 
 
-@dataclass(frozen=True)
-class Photograph:
-    pixels: np.ndarray
-    """(size, size, 3), uint8, RGB."""
-    width: int
-    height: int
-    mode: str
-
-
 def contents(path: Path) -> bytes:
     """The bytes of a file. Raises InputError naming it if it can't be read, or is no file."""
     return regular.read(path, limits.BYTES)
 
 
-def read(path: Path, size: int) -> Photograph:
-    """Decode an image file."""
+def read(path: Path, size: int) -> np.ndarray:
+    """Decode an image file, as `decode` does its bytes."""
     return decode(contents(path), path, size)
 
 
-def decode(data: bytes, path: Path | str, size: int) -> Photograph:
-    """Decode an image file's bytes and resize them to size × size, upright as its EXIF data asks.
+def decode(data: bytes, path: Path | str, size: int) -> np.ndarray:
+    """Decode an image file's bytes: (size, size, 3), uint8, RGB, upright as its EXIF data asks.
 
     Grey and palette images become RGB, an alpha channel is dropped, 16 bits are scaled to 8, and of
     several frames the first is taken. Raises InputError naming `path` if they can't be decoded, or
     if that would take too much time or memory.
     """
-    found, mode = upright(data, path)
-    return Photograph(resized(found, size), *found.size, mode)
+    return resized(upright(data, path)[0], size)
 
 
 def upright(data: bytes, path: Path | str) -> tuple[Image.Image, str]:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
+
 from twinhead import images
 from twinhead.errors import InputError
 
@@ -33,14 +35,16 @@ def find(names: list[str]) -> list[Path]:
 
 def decoded(
     files: list[Path], size: int, count: int
-) -> Iterator[list[tuple[Path, images.Photograph | InputError]]]:
-    """Yield the files in lists of `count`, each with its photograph or with what is wrong with it.
+) -> Iterator[list[tuple[Path, np.ndarray | InputError]]]:
+    """Yield the files in lists of `count`, each with its pixels or with what is wrong with it.
+
+    Pixels are (size, size, 3), uint8.
 
     All cores decode, one list ahead of the one that is being looked at, and no further: memory
     stays bounded however many files there are.
     """
 
-    def read(file: Path) -> images.Photograph | InputError:
+    def read(file: Path) -> np.ndarray | InputError:
         try:
             return images.read(file, size)
         except InputError as error:

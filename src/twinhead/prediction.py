@@ -13,7 +13,6 @@ import numpy as np
 
 from twinhead import answers, images, photographs, stage
 from twinhead.errors import InputError
-from twinhead.images import Photograph
 
 if TYPE_CHECKING:
     from twinhead.inspection import Inspector
@@ -75,12 +74,12 @@ def _answers(
     root = os.path.commonpath([os.path.dirname(os.path.abspath(file)) for file in files])
     done = 0
     for part in photographs.decoded(files, inspector.size, BATCH):
-        read = [found.pixels for _, found in part if isinstance(found, Photograph)]
+        read = [found for _, found in part if not isinstance(found, InputError)]
         pixels = np.array(read, np.uint8).reshape(-1, inspector.size, inspector.size, 3)
         given = iter(inspector.answer(pixels))
         heat = iter(inspector.heat(pixels) if overlays else ())
         for file, found in part:
-            if isinstance(found, Photograph):
+            if not isinstance(found, InputError):
                 found = {"path": answers.printable(file)} | next(given)
                 if overlays:
                     place = overlays / os.path.relpath(os.path.abspath(file), root)

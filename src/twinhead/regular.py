@@ -21,10 +21,10 @@ def read(path: Path, most: int) -> bytes:
         about = os.stat(path)
         if not stat.S_ISREG(about.st_mode) and not stat.S_ISDIR(about.st_mode):
             raise InputError(f"{path}: can't be read (a device, socket or FIFO, not a file)")
-        data = None
-        if about.st_size <= most:
-            with open(path, "rb") as file:
-                data = file.read(about.st_size + 1)  # one more: it may have grown
+        if about.st_size > most:
+            raise InputError(f"{path}: more than {most:,} bytes are not read")
+        with open(path, "rb") as file:
+            data = file.read(about.st_size + 1)  # one more: it may have grown
     except FileNotFoundError as error:
         leads = f"a link to {os.readlink(path)}, which isn't there" if os.path.islink(path) else ""
         raise InputError(f"{path}: can't be read ({leads or error.strerror})") from None
@@ -32,8 +32,6 @@ def read(path: Path, most: int) -> bytes:
         if error.errno in _PASSING:
             raise
         raise InputError(f"{path}: can't be read ({error.strerror})") from None
-    if data is not None and len(data) > about.st_size:
+    if len(data) > about.st_size:
         raise InputError(f"{path}: changed while it was read")
-    if data is None:
-        raise InputError(f"{path}: more than {most:,} bytes are not read")
     return data

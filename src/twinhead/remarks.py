@@ -7,11 +7,11 @@ import pandas as pd
 
 from twinhead import catalog, files, pixels
 
-SKIPPED, SKIPPED_MASK = "skipped image", "skipped mask"
+SKIPPED = {pixels.IMAGE: "skipped image", pixels.MASK: "skipped mask"}
 STRAY, EMPTY, CONTRADICTION = "stray mask", "empty mask", "contradiction"
 KINDS = {
-    SKIPPED: "skipped images that can't be read",
-    SKIPPED_MASK: "skipped masks that can't be used",
+    SKIPPED[pixels.IMAGE]: "skipped images that can't be read",
+    SKIPPED[pixels.MASK]: "skipped masks that can't be used",
     STRAY: "masks without an image",
     EMPTY: "masks that mark nothing",
     CONTRADICTION: "photographs with two labels",
@@ -24,7 +24,7 @@ SHOWN = 3
 def collect(root: Path, scanned: pd.DataFrame, built: pixels.Built) -> pd.DataFrame:
     """Return a table of COLUMNS, in the order of KINDS; scanned: the catalog before the build."""
     frame, known = built.frame, set(scanned["mask"])
-    rows = [(f"skipped {kind}", path, why) for kind, path, why in built.skipped]
+    rows = [(SKIPPED[kind], path, why) for kind, path, why in built.skipped]
     rows += [(STRAY, path, "") for path in catalog.masks(root) if path not in known]
     rows += [(EMPTY, frame["mask"][number], "") for number in sorted(built.empty)]
     rows += _contradictions(frame)

@@ -39,7 +39,7 @@ class Served(PythonModel):
             for number, given in enumerate(model_input["image"], start=1):
                 name = f"photograph {number} of {total}"
                 files.append((inspection.file_bytes(given, name), name))
-            decoded = [images.decode(data, name, size).pixels for data, name in files]
+            decoded = [images.decode(data, name, size) for data, name in files]
             pixels = np.array(decoded, np.uint8).reshape(-1, size, size, 3)
             answers = self.inspector.answer(pixels)
             if (params or {}).get("heat_map"):
