@@ -68,10 +68,10 @@ def repro(workspace: Workspace, name: str = "", seconds: float = 0) -> tuple[int
     return running.returncode, said
 
 
-def test_a_pipeline_killed_in_every_stage_ends_as_one_never_killed(
+def test_in_another_folder_and_killed_in_every_stage_it_ends_as_one_never_killed(
     finished, folder, tmp_path, case
 ):
-    other = begun(tmp_path / "killed", folder)
+    other = begun(tmp_path / "another place", folder)
     moments = {name: random.uniform(0, seconds) for name, seconds in TAKES.items()}
     for name, seconds in moments.items():
         repro(other, name, seconds)
