@@ -2,7 +2,7 @@
 
 Three ways to train for an epoch on the same rendered images of 1024 × 1024: from one batch that is
 in memory already (the processor's pace); from the store as `train` does, which is pixels with their
-augmentation, or a frozen backbone's features; and from the PNG files, decoded and resized anew by
+augmentation, or the views of a frozen backbone; and from the PNG files, decoded and resized anew by
 tf.data in every epoch, as tutorials do. The first two take turns in one process; the last runs in
 one of its own, since `train` asks TensorFlow for repeatable operations, which slow tf.data down.
 
@@ -25,6 +25,8 @@ from twinhead import catalog, params, pixels, sample, stage
 
 SIZES = {"cnn": 224, "efficientnet_lite0": 448}
 TURNS = 3
+SHORT = 15
+"""Turns where an epoch takes less than a second."""
 
 
 def main(images: int, backbone: str, precision: str) -> None:
@@ -34,7 +36,7 @@ def main(images: int, backbone: str, precision: str) -> None:
         here = [sys.executable, __file__, "--backbone", backbone, "--precision", precision]
         memory, stored = _one("stored", root, here)
         (naive,) = _one("files", root, here)
-    print(f"{backbone}, {images} images, {precision}, images/s (median of {TURNS} epochs each)")
+    print(f"{backbone}, {images} images, {precision}, images/s (medians over epochs)")
     for name, pace in (
         ("one batch in memory", memory),
         ("the store", stored),
@@ -68,22 +70,23 @@ def from_stored(root: Path, settings: params.Params) -> list[float]:
         stored, rows = pixels.load(files[0]), np.arange(len(frame))
         if network.is_frozen(settings.model):
             trunk, kept = network.imagenet_trunk(image_size), Path(folder) / "features.npy"
-            features.build(trunk.predict_on_batch, trunk.output.shape[-1], stored, 1, kept)
+            views = settings.features.views
+            features.build(trunk.predict_on_batch, trunk.output.shape[-1], stored, views, kept)
             stored = features.load(kept)
         part = network.part_for(model, stored)
         _compile(part, settings)
-        steps, size = len(rows) // settings.train.batch_size, settings.train.batch_size
-        rows = rows[: steps * size]
+        size = settings.train.batch_size
+        batches = Batches(stored, rows[: len(rows) // size * size], targets, size, settings.train)
         given = stored[:size, 0] if stored.ndim == 3 else stored[:size]
         batch = tf.constant(given, tf.float32), {n: v[:size] for n, v in targets.items()}
-        memory = tf.data.Dataset.from_tensors(batch).repeat(steps)
+        memory = tf.data.Dataset.from_tensors(batch).repeat(len(batches))
 
         def from_store() -> None:
-            batches = Batches(stored, rows, targets, size, settings.train, epoch=1)
-            part.fit(batches, shuffle=False, verbose=0)
+            batches.start(batches.epoch + 1)
+            part.fit(batches.source, shuffle=False, verbose=0)
 
-        ways = [lambda: part.fit(memory, verbose=0), from_store]
-        return _paces(ways, len(rows))
+        ways = [lambda: part.fit(memory, shuffle=False, verbose=0), from_store]
+        return _paces(ways, len(batches) * size, SHORT if stored.ndim == 3 else TURNS)
 
 
 def from_files(root: Path, settings: params.Params) -> list[float]:
@@ -107,7 +110,7 @@ def from_files(root: Path, settings: params.Params) -> list[float]:
     data = data.map(read, tf.data.AUTOTUNE).batch(settings.train.batch_size, drop_remainder=True)
     data = data.prefetch(tf.data.AUTOTUNE)
     count = len(paths) // settings.train.batch_size * settings.train.batch_size
-    return _paces([lambda: model.fit(data, verbose=0)], count)
+    return _paces([lambda: model.fit(data, shuffle=False, verbose=0)], count, TURNS)
 
 
 def _prepare(root: Path, settings: params.Params) -> tuple:
@@ -125,9 +128,9 @@ def _compile(model, settings: params.Params) -> None:
     training.compile_for(model, settings.train, settings.model.tasks, steps=100)
 
 
-def _paces(ways: list[Callable[[], object]], images: int) -> list[float]:
+def _paces(ways: list[Callable[[], object]], images: int, turns: int) -> list[float]:
     seconds: list[list[float]] = [[] for _ in ways]
-    for turn in range(TURNS + 1):  # the first one compiles
+    for turn in range(turns + 1):  # the first one compiles
         for taken, way in zip(seconds, ways, strict=True):
             started = time.perf_counter()
             way()

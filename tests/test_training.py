@@ -156,6 +156,22 @@ def test_every_view_of_stored_features_is_seen_once_an_epoch(stored: np.ndarray)
     assert [bytes(x) for x in given] != [bytes(x) for x in expected]
 
 
+def test_the_source_of_features_gives_the_batches_of_every_epoch(stored: np.ndarray) -> None:
+    rows, targets = np.arange(len(stored)), {"defect": np.arange(len(stored), dtype=np.float32)}
+    batches = Batches(stored, rows, targets, 3, SHIPPED.train)
+    seen = []
+    for epoch in (1, 2, 1):
+        batches.start(epoch)
+        alone = Batches(stored, rows, targets, 3, SHIPPED.train, epoch)
+        given = list(batches.source.as_numpy_iterator())
+        assert len(given) == len(alone) > 1
+        for (inputs, wanted), number in zip(given, range(len(alone)), strict=True):
+            np.testing.assert_array_equal(inputs, alone[number][0])
+            np.testing.assert_array_equal(wanted["defect"], alone[number][1]["defect"])
+        seen.append(np.concatenate([wanted["defect"] for _, wanted in given]))
+    assert (seen[0] != seen[1]).any() and (seen[0] == seen[2]).all()
+
+
 def test_views_are_flips_of_the_photograph(tmp_path: Path) -> None:
     images = np.arange(2 * 3 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3, 3)
     features.build(lambda x: x[..., 0].reshape(len(x), -1), 9, images, 4, tmp_path / "f.npy")

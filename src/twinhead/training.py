@@ -118,8 +118,8 @@ def train(
     if model_settings.backbone != "cnn":
         _adapt(model, inputs, rows[splits.TRAIN], frame)
     fitted_part = network.part_for(model, inputs)
-    steps = len(Batches(inputs, rows[splits.TRAIN], targets, settings.batch_size, settings))
-    compile_for(fitted_part, settings, model_settings.tasks, steps)
+    lessons = Batches(inputs, rows[splits.TRAIN], targets, settings.batch_size, settings)
+    compile_for(fitted_part, settings, model_settings.tasks, steps=len(lessons))
     fingerprint = _fingerprint(frame, split, (inputs.shape, image_size), model_settings, settings)
     progress = _resume(fitted_part, state, fingerprint)
     validation = Batches(inputs, rows[splits.VAL], targets)
@@ -129,9 +129,9 @@ def train(
         started = time.monotonic()
         # Dropout, too, is a function of the seed and the epoch, not of what ran before.
         _seed_dropout(fitted_part, settings.seed, epoch)
-        batches = Batches(inputs, rows[splits.TRAIN], targets, settings.batch_size, settings, epoch)
+        lessons.start(epoch)
         fitted = fitted_part.fit(
-            batches, initial_epoch=epoch - 1, epochs=epoch, shuffle=False, verbose=0
+            lessons.source, initial_epoch=epoch - 1, epochs=epoch, shuffle=False, verbose=0
         ).history
         row = {"epoch": epoch} | _named(fitted, settings.loss_weights, model_settings.tasks)
         row |= _validate(fitted_part, validation, targets, settings.loss_weights)
@@ -220,7 +220,7 @@ def _validate(
     weights: params.LossWeights,
 ) -> dict[str, float]:
     """Judge val in one pass: losses and accuracies as Keras gives them for train, and the AUROC."""
-    predicted, rows = model.predict(batches, verbose=0), batches.items[:, 0]
+    predicted, rows = model.predict(batches.source, verbose=0), batches.items[:, 0]
     result = {"val_loss": 0.0}
     for task, values in targets.items():
         truth, scores = values[rows], predicted[task].astype(np.float64)
