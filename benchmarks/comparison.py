@@ -52,7 +52,7 @@ def compare(backbones: list[str], overrides: list[str]) -> None:
 def report(runs: pd.DataFrame, backbones: list[str]) -> str:
     """Return the table and the paper's three claims as Markdown.
 
-    runs: `tracking.runs`, indexed by backbone, tasks and seed.
+    runs: `tracking.runs.finished`, indexed by backbone, tasks and seed.
     """
     lines = [
         f"| backbone | heads | {' | '.join(COLUMNS.values())} |",

@@ -17,11 +17,12 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageEnhance
 
-from twinhead import catalog, duplicates, images, phash
+from twinhead.ingest import images, layout, phash
+from twinhead.partition import duplicates
 
 
 def main(root: Path, number: int, share: float, seed: int) -> None:
-    frame = catalog.scan(root)
+    frame = layout.scan(root)
     data = [images.contents(root / path) for path in frame["path"]]
     frame["sha256"] = [sha256(file).hexdigest() for file in data]
     frame["phash"] = [phash.of(images.upright(file, "")[0]) for file in data]

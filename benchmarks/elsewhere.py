@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from twinhead import evaluation, paths, splits
+from twinhead import paths
+from twinhead.dataset import splits, tables
 
 PROCESSORS = {
     "AVX2": {"ONEDNN_MAX_CPU_ISA": "AVX2"},
@@ -31,12 +32,12 @@ METRICS = ("auroc_category_mean", "auroc", "f1")
 
 
 def main() -> None:
-    here = evaluation.read(paths.PREDICTIONS)
+    here = tables.read(paths.PREDICTIONS)
     ours = json.loads(paths.metrics("evaluate").read_text(encoding="utf-8"))
     for name, variables in PROCESSORS.items():
         with tempfile.TemporaryDirectory() as folder:
             run(Path(folder), variables)
-            there = evaluation.read(Path(folder) / paths.PREDICTIONS)
+            there = tables.read(Path(folder) / paths.PREDICTIONS)
             file = Path(folder) / paths.metrics("evaluate")
             theirs = json.loads(file.read_text(encoding="utf-8"))
         apart = np.abs(here["defect_probability"] - there["defect_probability"])
@@ -66,7 +67,7 @@ def run(
     source = Path("src").resolve()
     known = os.environ | variables | {"PYTHONPATH": str(source), "DVC_ROOT": str(folder)}
     for name in stages:
-        command = [sys.executable, Path(f"stages/{name}.py").resolve()]
+        command = [sys.executable, "-m", "twinhead.stage", name]
         subprocess.run(command, cwd=folder, env=known, check=True, stdout=sys.stderr)
 
 

@@ -6,7 +6,9 @@ import sys
 import pandas as pd
 import yaml
 
-from twinhead import params, paths, tracking
+from twinhead import params, paths
+from twinhead.tracking import identity
+from twinhead.tracking import runs as tracked
 
 
 def finish(cases: dict[str, list[str]]) -> pd.DataFrame:
@@ -14,9 +16,9 @@ def finish(cases: dict[str, list[str]]) -> pd.DataFrame:
 
     cases: by name, what each changes in params.yaml ("train.seed=1"), as `dvc exp run -S` takes it.
     An experiment that has its run already isn't made again, so that what was interrupted goes on.
-    The runs are rows of `tracking.runs`.
+    The runs are rows of `tracking.runs.finished`.
     """
-    digests = {name: tracking.params_digest(_settings(changes)) for name, changes in cases.items()}
+    digests = {name: identity.params_digest(_settings(changes)) for name, changes in cases.items()}
     known = _judged()
     for name in (name for name in cases if digests[name] not in known.index):
         _dvc("exp", "remove", name, check=False, capture_output=True)
@@ -32,7 +34,7 @@ def finish(cases: dict[str, list[str]]) -> pd.DataFrame:
 
 def _judged() -> pd.DataFrame:
     """The newest run of each set of params that has got as far as `evaluate`."""
-    runs = tracking.runs(params.load())
+    runs = tracked.finished(params.load())
     if "tags.twinhead.evaluate" not in runs:
         return pd.DataFrame()
     runs = runs[runs["tags.twinhead.evaluate"].notna()]

@@ -11,7 +11,8 @@ import subprocess
 
 import pandas as pd
 
-from twinhead import experiment, params, tracking
+from twinhead import params
+from twinhead.tracking import experiment, runs
 
 GRID = ["train.learning_rate=0.0005,0.001", "train.seed=0,1"]
 UNSHOWN = (
@@ -37,7 +38,7 @@ def explore(changes: list[str], jobs: int) -> None:
     dvc("exp", "run", "--run-all", "--jobs", str(jobs))
     shown = ("--only-changed", "--hide-workspace", "--keep", "test_auroc", "--drop", UNSHOWN)
     dvc("exp", "show", "--no-pager", *shown)
-    print(table(tracking.runs(params.load())).to_string(index=False))
+    print(table(runs.finished(params.load())).to_string(index=False))
 
 
 def table(runs: pd.DataFrame) -> pd.DataFrame:

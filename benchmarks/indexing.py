@@ -19,7 +19,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from twinhead import catalog, params, pixels, sample
+from twinhead import params, sample
+from twinhead.ingest import decoding, layout
 
 TURNS = 5
 
@@ -29,7 +30,7 @@ def main(images: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root, kept, held_back = (Path(folder) / name for name in ("photos", "kept", "held back"))
         sample.render(root, images, 1024)
-        frame = catalog.scan(root)
+        frame = layout.scan(root)
         paths = [root / path for path in frame["path"]]
         files = [*paths, *(root / mask for mask in frame["mask"] if mask)]
         index(root, kept, size)  # the files are in the system's cache from here on
@@ -66,7 +67,7 @@ def main(images: int) -> None:
 def index(root: Path, folder: Path, size: int) -> None:
     folder.mkdir(exist_ok=True)
     files = [folder / name for name in ("pixels.npy", "masks.npy", "decoded.csv")]
-    pixels.build(catalog.scan(root), root, size, *files)
+    decoding.build(layout.scan(root), root, size, *files)
 
 
 def bare(paths: list[Path], size: int | None = None) -> None:

@@ -15,7 +15,9 @@ from pathlib import Path
 import numpy as np
 from elsewhere import GIVEN, run
 
-from twinhead import catalog, paths
+from twinhead import paths
+from twinhead.dataset import catalog
+from twinhead.ingest import layout
 
 SHUFFLED = ["defect_type", "defective", "mask", "official"]
 
@@ -27,7 +29,7 @@ def main(seed: int) -> None:
         frame.iloc[rows, columns] = frame.iloc[rng.permutation(rows), columns].to_numpy()
     given = {*GIVEN, paths.FEATURES} - {paths.CATALOG, paths.SPLITS, paths.metrics("split")}
     with tempfile.TemporaryDirectory() as folder:
-        catalog.write(frame, Path(folder) / paths.CATALOG)
+        layout.write(frame, Path(folder) / paths.CATALOG)
         run(Path(folder), {}, tuple(given), ("split", "train", "evaluate"))
         judged = json.loads((Path(folder) / paths.metrics("evaluate")).read_text(encoding="utf-8"))
     for split in ("train", "test"):

@@ -15,7 +15,7 @@ import experiments
 import pandas as pd
 from comparison import BACKBONES, SEEDS
 
-from twinhead import machine
+from twinhead.model.precision import has_bfloat16
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 QUALITY = {
@@ -26,7 +26,7 @@ QUALITY = {
 
 
 def main(overrides: list[str]) -> None:
-    if not machine.has_bfloat16():
+    if not has_bfloat16():
         sys.exit("this processor has no bfloat16; both would be float32")
     cases = list(itertools.product(BACKBONES, PRECISIONS, SEEDS))
     names = [

@@ -61,7 +61,7 @@ def run(root: Path, changes: dict[str, dict], seed: int) -> tuple[dict[str, floa
         known = os.environ | {"PYTHONPATH": str(REPOSITORY / "src"), "DVC_ROOT": folder}
         for name in STAGES:
             started = time.perf_counter()
-            command = [sys.executable, REPOSITORY / f"stages/{name}.py"]
+            command = [sys.executable, "-m", "twinhead.stage", name]
             subprocess.run(command, cwd=folder, env=known, check=True, stdout=sys.stderr)
             seconds[name] = time.perf_counter() - started
         judged = json.loads((Path(folder) / "metrics/evaluate.json").read_text(encoding="utf-8"))

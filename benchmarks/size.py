@@ -21,7 +21,7 @@ import yaml
 
 from twinhead import sample
 
-STAGES = ("index", "split", "features", "train", "evaluate", "embed", "explain", "report")
+STAGES = ("index", "split", "features", "train", "evaluate", "embed", "explain", "plots", "report")
 REPOSITORY = Path(__file__).resolve().parents[1]
 GIB = 2**20  # in the kibibytes of /proc
 
@@ -74,7 +74,7 @@ def measured(name: str, workspace: Path) -> tuple[float, int, int]:
     started, own = time.perf_counter(), 0
     with log.open("w") as out:
         process = subprocess.Popen(
-            [sys.executable, REPOSITORY / f"stages/{name}.py"],
+            [sys.executable, "-m", "twinhead.stage", name],
             cwd=workspace,
             env=os.environ | {"PYTHONPATH": str(REPOSITORY / "src"), "DVC_ROOT": str(workspace)},
             stdout=out,

@@ -21,7 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
-from twinhead import catalog, params, pixels, sample, stage
+from twinhead import params, sample, stage
+from twinhead.backbones import extraction
+from twinhead.dataset import pixels
+from twinhead.ingest import decoding, layout
 
 SIZES = {"cnn": 224, "efficientnet_lite0": 448}
 TURNS = 3
@@ -58,20 +61,21 @@ def from_stored(root: Path, settings: params.Params) -> list[float]:
     """The pace of one batch in memory and of the store, epochs of the two in turn."""
     import tensorflow as tf
 
-    from twinhead import features, network
-    from twinhead.batches import Batches
+    from twinhead.dataset import features
+    from twinhead.model import network
+    from twinhead.model.batches import Batches
 
     tf.config.experimental.enable_op_determinism()
     model, frame, targets = _prepare(root, settings)
     image_size = SIZES[settings.model.backbone]
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / name for name in ("pixels.npy", "masks.npy", "decoded.csv")]
-        pixels.build(frame, root, image_size, *files)
+        decoding.build(frame, root, image_size, *files)
         stored, rows = pixels.load(files[0]), np.arange(len(frame))
-        if network.is_frozen(settings.model):
-            trunk, kept = network.imagenet_trunk(image_size), Path(folder) / "features.npy"
+        if settings.model.has_frozen_backbone:
+            trunk, kept = extraction.trunk(image_size), Path(folder) / "features.npy"
             views = settings.features.views
-            features.build(trunk.predict_on_batch, trunk.output.shape[-1], stored, views, kept)
+            extraction.build(trunk.predict_on_batch, trunk.output.shape[-1], stored, views, kept)
             stored = features.load(kept)
         part = network.part_for(model, stored)
         _compile(part, settings)
@@ -114,16 +118,16 @@ def from_files(root: Path, settings: params.Params) -> list[float]:
 
 
 def _prepare(root: Path, settings: params.Params) -> tuple:
-    from twinhead import network, training
+    from twinhead.model import network, training
 
-    frame = catalog.scan(root)
+    frame = layout.scan(root)
     size = SIZES[settings.model.backbone]
     model = network.build(settings.model, size, 15, 0, settings.train.precision)
     return model, frame, training.targets_of(frame, settings.model)
 
 
 def _compile(model, settings: params.Params) -> None:
-    from twinhead import training
+    from twinhead.model import training
 
     training.compile_for(model, settings.train, settings.model.tasks, steps=100)
 

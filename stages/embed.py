@@ -1,16 +1,16 @@
 """Map the images by the network's features, and measure what the features know."""
 
-from twinhead import stage  # first of all: from here on Ctrl-C ends it with a line
+from twinhead import embedding, files, params, paths, stage
+from twinhead.dataset import catalog, splits
 
-# isort: split
-from twinhead import catalog, embedding, files, params, paths, splits, summary
-from twinhead.plots import embedding as figures
+SUMMARY = {"defect_knn": "defect_knn_auroc"}
 
 
 def embed() -> None:
     settings = params.load()
     with stage.loading():
-        from twinhead import inference, network, tracking
+        from twinhead import tracking
+        from twinhead.model import inference, network
 
     with tracking.running("embed", settings) as live:
         frame, split = catalog.read(paths.CATALOG), splits.read(paths.SPLITS)
@@ -26,11 +26,5 @@ def embed() -> None:
         metrics = {"images": len(chosen)} | embedding.measure(values, points, frame, split)
         files.write_table(table, paths.EMBEDDING)
         files.write_json(metrics, paths.metrics("embed"))
-        summary.write("embed", metrics)
-        with files.whole(paths.PLOTS / "embed") as folder:
-            figures.draw(table, folder)
+        files.write_json(files.chosen(metrics, SUMMARY), paths.summary("embed"))
         tracking.record("embed", settings, live)
-
-
-if __name__ == "__main__":
-    stage.run(embed)

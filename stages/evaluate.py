@@ -1,48 +1,37 @@
 """Judge the model on train, val and test; val chooses the defect threshold."""
 
-from twinhead import stage  # first of all: from here on Ctrl-C ends it with a line
+from twinhead import evaluation, files, params, paths, stage
+from twinhead.dataset import catalog, features, pixels, splits
 
-# isort: split
-from twinhead import (
-    baselines,
-    catalog,
-    charts,
-    evaluation,
-    features,
-    files,
-    params,
-    paths,
-    pixels,
-    splits,
-    summary,
-)  # fmt: skip
-from twinhead.plots import evaluation as figures
+SUMMARY = {
+    "test_category": "test.category.accuracy",
+    "test_auroc_mean": "test.defect.auroc_category_mean",
+    "test_auroc": "test.defect.auroc",
+    "test_f1": "test.defect.f1",
+    "train_auroc_mean": "train.defect.auroc_category_mean",
+    "threshold": "threshold",
+}
 
 
 def evaluate() -> None:
     settings = params.load()
     with stage.loading():
-        from twinhead import inference, network, tracking
+        from twinhead import tracking
+        from twinhead.model import inference, network
 
     with tracking.running("evaluate", settings) as live:
         frame, split = catalog.read(paths.CATALOG), splits.read(paths.SPLITS)
-        names = catalog.labels(frame)["categories"]
         model, known = network.load(paths.MODEL), features.load(paths.FEATURES)
         inputs = network.inputs(settings.model, pixels.load(paths.PIXELS), known)
+        names = catalog.categories(frame)
         predictions, read = inference.predict(model, inputs, frame, split, names)
         metrics = evaluation.judge(predictions, settings.evaluate.bootstrap)
-        metrics["baselines"] = baselines.judge(predictions, known[:, 0])
+        metrics["baselines"] = evaluation.judge_baselines(predictions, known[:, 0])
         predictions = evaluation.decide(predictions, metrics)
         files.write_table(predictions, paths.PREDICTIONS)
         files.write_array(read, paths.HEAD_INPUTS)
         files.write_json(metrics, paths.metrics("evaluate"))
-        summary.write("evaluate", metrics)
+        files.write_json(files.chosen(metrics, SUMMARY), paths.summary("evaluate"))
         with files.whole(paths.CHARTS) as folder:
-            charts.write(predictions, folder)
-        with files.whole(paths.PLOTS / "evaluate") as folder:
-            figures.draw(predictions, metrics, names, folder)
+            evaluation.write_curves(predictions, folder)
         tracking.record("evaluate", settings, live)
-
-
-if __name__ == "__main__":
-    stage.run(evaluate)

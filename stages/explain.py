@@ -1,62 +1,39 @@
 """Show where in a photograph the network's answer comes from; score that against the masks."""
 
-from twinhead import stage  # first of all: from here on Ctrl-C ends it with a line
-
-# isort: split
 from collections.abc import Iterator
 
 import numpy as np
 
-from twinhead import (
-    catalog,
-    evaluation,
-    explanation,
-    files,
-    params,
-    paths,
-    pixels,
-    splits,
-    summary,
-)
-from twinhead.plots import overlay
+from twinhead import files, params, paths, stage
+from twinhead.attribution import localisation
+from twinhead.dataset import catalog, pixels, splits, tables
+
+SUMMARY = {"pointing_hit": "pointing_hit"}
 
 
 def explain() -> None:
     settings = params.load()
     with stage.loading():
-        from twinhead import heat, network, tracking
+        from twinhead import tracking
+        from twinhead.attribution import maps
+        from twinhead.model import network
 
     with tracking.running("explain", settings) as live:
         frame = catalog.read(paths.CATALOG)
-        predictions = evaluation.read(paths.PREDICTIONS)
-        test = explanation.with_outcomes(predictions[predictions["split"] == splits.TEST])
+        predictions = tables.read(paths.PREDICTIONS)
+        test = localisation.with_outcomes(predictions[predictions["split"] == splits.TEST])
         model, images = network.load(paths.MODEL), pixels.load(paths.PIXELS)
         masks = pixels.load_masks(paths.MASKS, frame)
 
-        def maps(rows: list[int]) -> Iterator[np.ndarray]:
-            return heat.maps(model, images, rows, settings.explain.head, settings.explain.method)
+        def heat(rows: list[int]) -> Iterator[np.ndarray]:
+            return maps.maps(model, images, rows, settings.explain.head, settings.explain.method)
 
-        scores = explanation.score(test, maps(list(test.index)), masks)
-        files.write_table(scores.table, paths.EXPLANATIONS)
-        files.write_json(scores.metrics, paths.metrics("explain"))
-        summary.write("explain", scores.metrics)
-        chosen = explanation.choose(
+        scores = localisation.score(test, heat(list(test.index)), masks)
+        chosen = localisation.choose(
             test, settings.explain.images_per_category, settings.explain.seed
         )
-        with files.whole(paths.GRADCAM) as folder:
-            for row, heat_map in zip(chosen, maps(chosen), strict=True):
-                name, title, subtitle = explanation.describe(test.loc[row])
-                overlay.draw(
-                    images[row],
-                    masks.get(row),
-                    heat_map,
-                    scores.scale,
-                    title,
-                    subtitle,
-                    folder / name,
-                )
+        files.write_table(localisation.mark(scores.table, chosen), paths.EXPLANATIONS)
+        files.write_array(np.array(list(heat(chosen)), np.float32), paths.HEAT_MAPS)
+        files.write_json(scores.metrics, paths.metrics("explain"))
+        files.write_json(files.chosen(scores.metrics, SUMMARY), paths.summary("explain"))
         tracking.record("explain", settings, live)
-
-
-if __name__ == "__main__":
-    stage.run(explain)

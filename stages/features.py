@@ -3,24 +3,17 @@
 Frozen, it is what the heads learn from; and it is the baseline that every network has to beat.
 """
 
-from twinhead import stage  # first of all: from here on Ctrl-C ends it with a line
-
-# isort: split
-from twinhead import features as stored
-from twinhead import params, paths, pixels
+from twinhead import params, paths, stage
+from twinhead.dataset import pixels
 
 
 def features() -> None:
     settings = params.load()
     with stage.loading():
-        from twinhead import network
+        from twinhead.backbones import extraction
 
     images = pixels.load(paths.PIXELS)
-    views = settings.features.views if network.is_frozen(settings.model) else 1
-    trunk = network.imagenet_trunk(images.shape[1])
+    views = settings.features.views if settings.model.has_frozen_backbone else 1
+    trunk = extraction.trunk(images.shape[1])
     width, progress = trunk.output.shape[-1], stage.progress("features")
-    stored.build(trunk.predict_on_batch, width, images, views, paths.FEATURES, progress)
-
-
-if __name__ == "__main__":
-    stage.run(features)
+    extraction.build(trunk.predict_on_batch, width, images, views, paths.FEATURES, progress)

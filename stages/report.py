@@ -1,23 +1,17 @@
 """Write the one-page report, and see that the experiment's MLflow run has everything."""
 
-from twinhead import stage  # first of all: from here on Ctrl-C ends it with a line
-
-# isort: split
-from twinhead import files, params, paths
+from twinhead import files, params, paths, stage
 from twinhead import report as pages
 
 
 def report() -> None:
     settings = params.load()
     with stage.loading():
-        from twinhead import registry, tracking
+        from twinhead import tracking
+        from twinhead.serving import registry
 
     with tracking.running("report", settings) as live:
         page = pages.page(pages.read(settings))
         with files.whole(paths.REPORT) as part:
             part.write_text(page, encoding="utf-8")
         tracking.record("report", settings, live, last=registry.keep)
-
-
-if __name__ == "__main__":
-    stage.run(report)

@@ -1,9 +1,6 @@
 """Render the embedded data set: fifteen categories named as in MVTec AD."""
 
-from twinhead import stage  # first of all: from here on Ctrl-C ends it with a line
-
-# isort: split
-from twinhead import params, paths
+from twinhead import params, paths, stage
 from twinhead.errors import InputError
 from twinhead.sample import render
 
@@ -14,7 +11,3 @@ def sample() -> None:
         render(paths.SAMPLE, **settings.model_dump(), progress=stage.progress("sample"))
     except (ValueError, FileExistsError) as error:
         raise InputError(f"params.yaml: sample: {error}") from None
-
-
-if __name__ == "__main__":
-    stage.run(sample)

@@ -1,19 +1,14 @@
 """Say of each image whether it trains the network, tunes it or judges it."""
 
-from twinhead import stage  # first of all: from here on Ctrl-C ends it with a line
-
-# isort: split
-from twinhead import catalog, duplicates, files, params, paths, splits
+from twinhead import files, params, paths
+from twinhead.dataset import catalog
+from twinhead.partition import assignment, duplicates
 
 
 def split() -> None:
     settings = params.load().split
     frame = catalog.read(paths.CATALOG)
     group = duplicates.groups(frame, settings.near_duplicates)
-    assigned = splits.assign(frame, group, settings)
-    splits.write(frame, assigned, group, paths.SPLITS)
-    files.write_json(splits.counts(frame, assigned, group), paths.metrics("split"))
-
-
-if __name__ == "__main__":
-    stage.run(split)
+    assigned = assignment.assign(frame, group, settings)
+    assignment.write(frame, assigned, group, paths.SPLITS)
+    files.write_json(assignment.counts(frame, assigned, group), paths.metrics("split"))

@@ -1,31 +1,22 @@
 """Fit the network to the train split; val chooses the epoch."""
 
-from twinhead import stage  # first of all: from here on Ctrl-C ends it with a line
-
-# isort: split
 import shutil
 
-from twinhead import (
-    catalog,
-    features,
-    files,
-    params,
-    paths,
-    pixels,
-    splits,
-    summary,
-)  # fmt: skip
-from twinhead.plots import training as curves
+from twinhead import files, params, paths, stage
+from twinhead.dataset import catalog, features, pixels, splits
+
+SUMMARY = {"parameters": "parameters", "best_epoch": "best_epoch"}
 
 
 def train() -> None:
     settings = params.load()
     with stage.loading():
-        from twinhead import machine, network, tracking, training
+        from twinhead import tracking
+        from twinhead.model import network, precision, training
 
-    precision = machine.precision(settings.train.precision)
-    if precision != settings.train.precision:
-        print(f"train: no bfloat16 in this processor; the training is in {precision}", flush=True)
+    computed = precision.available(settings.train.precision)
+    if computed != settings.train.precision:
+        print(f"train: no bfloat16 in this processor; the training is in {computed}", flush=True)
     frame, split = catalog.read(paths.CATALOG), splits.read(paths.SPLITS)
     images = pixels.load(paths.PIXELS)
     training.check(frame, split, settings.model)
@@ -36,7 +27,7 @@ def train() -> None:
             frame,
             split,
             settings.model,
-            settings.train.model_copy(update={"precision": precision}),
+            settings.train.model_copy(update={"precision": computed}),
             state=paths.TRAINING_STATE,
             epoch_done=stage.epochs(settings.train.epochs, live.epoch),
         )
@@ -46,15 +37,7 @@ def train() -> None:
         network.save(result.checkpoint(), paths.CHECKPOINT)
         files.write_table(result.history, paths.HISTORY)
         files.write_json(result.metrics(), paths.metrics("train"))
-        summary.write("train", result.metrics())
-        with files.whole(paths.PLOTS / "train") as folder:
-            curves.learning_curves(
-                result.history, result.progress.best_epoch, folder / "learning_curves.png"
-            )
+        files.write_json(files.chosen(result.metrics(), SUMMARY), paths.summary("train"))
         tracking.record("train", settings, live)
     # Last of all: a stage that is killed before its end starts again, and so needs no new training.
     shutil.rmtree(paths.TRAINING_STATE, ignore_errors=True)
-
-
-if __name__ == "__main__":
-    stage.run(train)

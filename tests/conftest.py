@@ -18,7 +18,10 @@ import yaml
 from cases import case  # noqa: F401
 from PIL import Image
 
-from twinhead import catalog, duplicates, evaluation, params, pixels, splits
+from twinhead import evaluation, params
+from twinhead.dataset import pixels
+from twinhead.ingest import decoding, layout
+from twinhead.partition import assignment, duplicates
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -118,7 +121,7 @@ def built(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
 def built_in(target: Path, root: Path, **options: object) -> Built:
     target.mkdir(exist_ok=True)
     stored, masks, decoded = (target / name for name in ("pixels.npy", "masks.npy", "decoded.csv"))
-    frame = pixels.build(catalog.scan(root), root, SIZE, stored, masks, decoded, **options).frame
+    frame = decoding.build(layout.scan(root), root, SIZE, stored, masks, decoded, **options).frame
     return Built(root, frame, pixels.load(stored), pixels.load_masks(masks, frame))
 
 
@@ -128,7 +131,7 @@ def split(built: Built) -> pd.Series:
         protocol="random", test_fraction=0.3, val_fraction=0.2, near_duplicates=0.1, seed=1
     )
     group = duplicates.groups(built.frame, settings.near_duplicates)
-    return splits.assign(built.frame, group, settings)
+    return assignment.assign(built.frame, group, settings)
 
 
 @pytest.fixture(scope="session")

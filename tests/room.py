@@ -8,7 +8,6 @@ import contextlib
 import io
 import json
 import resource
-import runpy
 import shutil
 import subprocess
 import sys
@@ -20,10 +19,12 @@ FILLER = "filler"
 
 def run(stage: str) -> tuple[int, str]:
     """Run a stage's script; return its exit code and what it said."""
-    said, sys.argv = io.StringIO(), [f"stages/{stage}.py"]
+    from twinhead import stage as runner  # from the workspace's own src/
+
+    said, sys.argv = io.StringIO(), ["twinhead.stage", stage]
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         try:
-            runpy.run_path(sys.argv[0], run_name="__main__")
+            runner.main()
             code = 0
         except SystemExit as end:
             code = 1

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from twinhead import answers
 from twinhead.errors import InputError
+from twinhead.serving import formats
 
 BOTH = ["category", "defect"]
 ROWS = [
@@ -19,7 +19,7 @@ ROWS = [
 
 
 def test_the_table_has_a_line_for_each_photograph_under_a_heading():
-    table = answers.Table([row["path"] for row in ROWS], BOTH, ["bolt", "nut"])
+    table = formats.Table([row["path"] for row in ROWS], BOTH, ["bolt", "nut"])
     assert table.heading() == "photograph    category          defect"
     assert table.line(ROWS[0]) == "a.png         bolt       99.0%   87.5%  DEFECTIVE"
     assert table.line(ROWS[1]) == "größe, 2.png  nut        50.0%    6.2%  good"
@@ -33,13 +33,13 @@ def test_the_table_has_a_line_for_each_photograph_under_a_heading():
     ],
 )
 def test_a_single_head_has_its_own_columns_alone(task, heading, line):
-    table = answers.Table([row["path"] for row in ROWS], [task], ["bolt", "nut"])
+    table = formats.Table([row["path"] for row in ROWS], [task], ["bolt", "nut"])
     assert table.heading() == heading and table.line(ROWS[0]) == line
 
 
 def test_csv_and_json_hold_the_same_answers(tmp_path):
-    answers.write_csv(ROWS, BOTH, tmp_path / "a.csv")
-    answers.write_json(ROWS, tmp_path / "a.json")
+    formats.write_csv(ROWS, BOTH, tmp_path / "a.csv")
+    formats.write_json(ROWS, tmp_path / "a.json")
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == ROWS
     with (tmp_path / "a.csv").open(encoding="utf-8", newline="") as file:
         read = list(csv.DictReader(file))
@@ -47,17 +47,17 @@ def test_csv_and_json_hold_the_same_answers(tmp_path):
 
 
 def test_without_any_answer_the_columns_still_stand(tmp_path, capsys):
-    answers.write_csv([], ["defect"], answers.STDOUT)
+    formats.write_csv([], ["defect"], formats.STDOUT)
     assert capsys.readouterr().out == "path,defect_probability,defective\n"
 
 
 def test_a_file_that_cannot_be_written_is_told_before_the_work(tmp_path):
     with pytest.raises(InputError, match="is a folder"):
-        answers.check(tmp_path)
+        formats.check(tmp_path)
     with pytest.raises(InputError, match="a folder that doesn't exist"):
-        answers.check(tmp_path / "nowhere/a.csv")
-    answers.check(tmp_path / "a.csv")
+        formats.check(tmp_path / "nowhere/a.csv")
+    formats.check(tmp_path / "a.csv")
 
 
 def test_a_name_that_is_not_utf_8_can_be_printed():
-    assert answers.printable(Path("a\udce4.png")) == "a\\xe4.png"
+    assert formats.printable(Path("a\udce4.png")) == "a\\xe4.png"

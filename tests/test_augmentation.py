@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from twinhead import params
-from twinhead.augmentation import augment
+from twinhead.model.augmentation import augment
 
 OFF = {"flip": False, "brightness": 0.0, "contrast": [1.0, 1.0]}
 

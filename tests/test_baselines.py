@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from twinhead import baselines
+from twinhead.evaluation import baselines
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 from conftest import CATEGORIES, TEST_GOOD, TRAIN_GOOD, save
 
-from twinhead import catalog
+from twinhead.dataset import catalog
 from twinhead.errors import InputError
+from twinhead.ingest import layout
 
 
 def touch(root: Path, *files: str) -> None:
@@ -45,22 +46,22 @@ def test_rows_say_what_the_folders_say(built):
 
 def test_labels_are_sorted_and_leave_good_out(built):
     kinds = {name: sorted(row[3]) for name, row in CATEGORIES.items()}
-    assert catalog.labels(built.frame) == {"categories": sorted(kinds), "defect_types": kinds}
+    assert layout.labels(built.frame) == {"categories": sorted(kinds), "defect_types": kinds}
 
 
 def test_counts_add_up(built):
-    counts, good = catalog.counts(built.frame), TRAIN_GOOD + TEST_GOOD
+    counts, good = layout.counts(built.frame), TRAIN_GOOD + TEST_GOOD
     assert counts["by_category"] == {
         "bolt": {"images": good + 8, "defective": 8, "masks": 8},
         "größe 2": {"images": good + 8, "defective": 8, "masks": 0},
         "plain": {"images": good, "defective": 0, "masks": 0},
     }
     assert [counts[name] for name in ("images", "defective", "masks")] == [3 * good + 16, 16, 8]
-    assert counts["duplicates"] == 0 and counts["digest"] == catalog.digest(built.frame)
+    assert counts["duplicates"] == 0 and counts["digest"] == layout.digest(built.frame)
 
 
 def test_the_digest_is_the_same_wherever_the_folder_lies(built, build, copied):
-    assert catalog.digest(build(copied).frame) == catalog.digest(built.frame)
+    assert layout.digest(build(copied).frame) == layout.digest(built.frame)
 
 
 def renamed(root: Path) -> None:
@@ -82,11 +83,11 @@ def unmasked(root: Path) -> None:
 @pytest.mark.parametrize("change", [renamed, relabelled, repainted, unmasked])
 def test_the_digest_changes_with(change, built, build, copied):
     change(copied)
-    assert catalog.digest(build(copied).frame) != catalog.digest(built.frame)
+    assert layout.digest(build(copied).frame) != layout.digest(built.frame)
 
 
 def test_comes_back_from_its_file_as_it_was(built, tmp_path):
-    catalog.write(built.frame, tmp_path / "catalog.csv")
+    layout.write(built.frame, tmp_path / "catalog.csv")
     pd.testing.assert_frame_equal(catalog.read(tmp_path / "catalog.csv"), built.frame)
 
 
@@ -97,9 +98,9 @@ def test_comes_back_from_its_file_as_it_was(built, tmp_path):
 def test_any_name_comes_back_from_the_file(tmp_path, name):
     touch(tmp_path, f"data/{name}/train/good/1.png", f"data/{name}/test/{name}/{name}.png")
     facts = {"width": 1, "height": 1, "mode": "L", "sha256": "ab", "phash": "cd"}
-    frame = catalog.scan(tmp_path / "data").assign(**facts)
+    frame = layout.scan(tmp_path / "data").assign(**facts)
     assert set(frame["category"]) == {name} and set(frame["defect_type"]) == {"good", name}
-    catalog.write(frame, tmp_path / "catalog.csv")
+    layout.write(frame, tmp_path / "catalog.csv")
     pd.testing.assert_frame_equal(catalog.read(tmp_path / "catalog.csv"), frame)
 
 
@@ -107,7 +108,7 @@ def test_a_name_that_is_not_utf8_is_refused(tmp_path):
     touch(tmp_path, "c/train/good/1.png")
     (tmp_path / "c/train/good/\udcff.png").touch()
     with pytest.raises(InputError, match=r"/c/train/good/\\udcff\.png': the name is not UTF-8"):
-        catalog.scan(tmp_path)
+        layout.scan(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -120,13 +121,13 @@ def test_a_name_that_is_not_utf8_is_refused(tmp_path):
 )  # fmt: skip
 def test_what_is_no_image_of_the_data_set_is_left_out(tmp_path, file):
     touch(tmp_path, "c/train/good/1.png", file)
-    assert catalog.scan(tmp_path)["path"].tolist() == ["c/train/good/1.png"]
+    assert layout.scan(tmp_path)["path"].tolist() == ["c/train/good/1.png"]
 
 
 def test_a_link_that_leads_nowhere_is_not_passed_over(tmp_path):
     touch(tmp_path, "c/train/good/1.png")
     (tmp_path / "c/train/good/2.png").symlink_to("gone.png")
-    assert catalog.scan(tmp_path)["path"].tolist() == ["c/train/good/1.png", "c/train/good/2.png"]
+    assert layout.scan(tmp_path)["path"].tolist() == ["c/train/good/1.png", "c/train/good/2.png"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is unreadable for root")
@@ -134,12 +135,12 @@ def test_a_folder_without_permission_is_named(tmp_path):
     touch(tmp_path, "c/train/good/1.png")
     (tmp_path / "c/train/good").chmod(0)
     with pytest.raises(InputError, match=r"c/train/good: can't be read \(Permission denied\)"):
-        catalog.scan(tmp_path)
+        layout.scan(tmp_path)
 
 
 def test_endings_count_in_any_case(tmp_path):
     touch(tmp_path, *(f"c/train/good/{n}" for n in ("1.PNG", "2.Jpg", "3.jpeg", "4.TIF", "5.gif")))
-    assert len(catalog.scan(tmp_path)) == 4
+    assert len(layout.scan(tmp_path)) == 4
 
 
 @pytest.mark.parametrize(
@@ -156,12 +157,12 @@ def test_endings_count_in_any_case(tmp_path):
 def test_a_mask_belongs_to_the_image_of_its_name(tmp_path, mask, image):
     touch(tmp_path, f"c/test/cut/{image or '1.png'}", f"c/ground_truth/cut/{mask}")
     expected = f"c/ground_truth/cut/{mask}" if image else ""
-    assert catalog.scan(tmp_path)["mask"].tolist() == [expected]
+    assert layout.scan(tmp_path)["mask"].tolist() == [expected]
 
 
 def test_good_images_have_no_mask(tmp_path):
     touch(tmp_path, "c/train/good/1.png", "c/test/good/1.png", "c/ground_truth/good/1_mask.png")
-    assert catalog.scan(tmp_path)["mask"].tolist() == ["", ""]
+    assert layout.scan(tmp_path)["mask"].tolist() == ["", ""]
 
 
 @pytest.mark.parametrize(
@@ -181,19 +182,19 @@ def test_a_folder_in_another_layout_is_refused_with_the_place(tmp_path, files, s
     (tmp_path / "data").mkdir()
     touch(tmp_path / "data", *files)
     with pytest.raises(InputError, match=said) as caught:
-        catalog.scan(tmp_path / "data")
+        layout.scan(tmp_path / "data")
     assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"data\.root: .*/nowhere does not exist; expected"):
-        catalog.scan(tmp_path / "nowhere")
+        layout.scan(tmp_path / "nowhere")
 
 
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
     touch(tmp_path, "data.zip")
     with pytest.raises(InputError, match=r"data\.root: .*data\.zip is a file; expected a folder"):
-        catalog.scan(tmp_path / "data.zip")
+        layout.scan(tmp_path / "data.zip")
 
 
 @pytest.mark.parametrize("link", ["c", "b/test", "b/train/cut", "b/train/up", "b/ground_truth/cut"])
@@ -201,13 +202,13 @@ def test_a_link_to_a_folder_is_refused_since_dvc_does_not_look_behind_it(tmp_pat
     touch(tmp_path, "data/b/train/good/1.png", "data/b/ground_truth/1.txt", "else/1.png")
     (tmp_path / "data" / link).symlink_to(".." if link.endswith("up") else tmp_path / "else")
     with pytest.raises(InputError, match=f"data/{link}: a link to a folder, behind which DVC sees"):
-        catalog.scan(tmp_path / "data")
+        layout.scan(tmp_path / "data")
 
 
 def test_the_folder_itself_may_be_a_link(tmp_path):
     touch(tmp_path, "data/c/train/good/1.png")
     (tmp_path / "link").symlink_to("data")
-    assert len(catalog.scan(tmp_path / "link")) == 1
+    assert len(layout.scan(tmp_path / "link")) == 1
 
 
 def added(root: Path) -> None:
@@ -231,8 +232,8 @@ def removed(root: Path) -> None:
     ],
 )
 def test_a_folder_that_changes_while_it_is_read_is_noticed(copied, change, named):
-    before = catalog.state(copied, catalog.scan(copied))
-    catalog.check_unchanged(copied, before)
+    before = layout.state(copied, layout.scan(copied))
+    layout.check_unchanged(copied, before)
     change(copied)
     with pytest.raises(InputError, match=f"{named}: changed while it was read; run it again"):
-        catalog.check_unchanged(copied, before)
+        layout.check_unchanged(copied, before)

@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import auc
 
-from twinhead import charts, evaluation
+from twinhead import evaluation
+from twinhead.evaluation import curves
 
 
 @pytest.fixture(scope="module")
@@ -13,19 +14,19 @@ def decided(predictions, metrics) -> pd.DataFrame:
 
 
 def test_the_curve_encloses_the_area_of_the_metrics(decided, metrics):
-    roc = charts.tables(decided[decided["split"] == "test"])["roc"]
+    roc = curves.tables(decided[decided["split"] == "test"])["roc"]
     area = auc(roc["false_alarm_rate"], roc["recall"])
     assert area == pytest.approx(metrics["test"]["defect"]["auroc"])
 
 
 def test_curves_run_from_left_to_right(decided):
-    found = charts.tables(decided[decided["split"] == "test"])
+    found = curves.tables(decided[decided["split"] == "test"])
     assert found["roc"]["false_alarm_rate"].is_monotonic_increasing
     assert found["precision_recall"]["recall"].is_monotonic_increasing
 
 
 def test_confusions_have_a_row_for_each_test_image(decided, metrics, tmp_path):
-    charts.write(decided, tmp_path)
+    curves.write(decided, tmp_path)
     for name, score in (("category", "category"), ("defect", "defect")):
         table = pd.read_csv(tmp_path / f"{name}.csv", dtype=str, keep_default_na=False)
         right = (table["actual"] == table["predicted"]).mean()
@@ -41,8 +42,8 @@ def test_confusions_have_a_row_for_each_test_image(decided, metrics, tmp_path):
     ],
 )
 def test_a_head_that_is_missing_has_no_tables(decided, gone, left):
-    assert list(charts.tables(decided.drop(columns=gone))) == left
+    assert list(curves.tables(decided.drop(columns=gone))) == left
 
 
 def test_one_kind_of_image_has_no_curves(decided):
-    assert list(charts.tables(decided[decided["defective"] == 0])) == ["category", "defect"]
+    assert list(curves.tables(decided[decided["defective"] == 0])) == ["category", "defect"]

@@ -18,8 +18,11 @@ import yaml
 from conftest import REPOSITORY, SHRUNK, SIZE, photograph, save
 from PIL import Image
 
-from twinhead import catalog, paths, remarks, tracking, training
+from twinhead import paths, tracking
+from twinhead.dataset import catalog
 from twinhead.errors import InputError
+from twinhead.ingest import layout, quality
+from twinhead.model import training
 
 STAGES = ("index", "split", "features", "train", "evaluate", "embed", "explain", "report")
 COLOURS = ((150, 60, 50), (60, 140, 60), (60, 70, 160))
@@ -69,7 +72,7 @@ def run(tmp_path, monkeypatch) -> Callable[..., SimpleNamespace]:
             getattr(import_module(f"stages.{name}"), name)()
         known = [name for name in STAGES if paths.metrics(name).exists()]
         metrics = {name: json.loads(paths.metrics(name).read_text("utf-8")) for name in known}
-        return SimpleNamespace(**metrics, remarks=remarks.read(paths.REMARKS))
+        return SimpleNamespace(**metrics, remarks=quality.read(paths.REMARKS))
 
     return through
 
@@ -211,13 +214,13 @@ def test_a_data_set_that_changes_while_it_is_read(run, case, tmp_path, monkeypat
     root = category(tmp_path / "photos", "a", USUAL)
     run(root, "index")
     kept = paths.CATALOG.read_bytes()
-    collect = remarks.collect
+    collect = quality.collect
 
     def meanwhile(*given):
         save(np.zeros((36, 40, 3), np.uint8), root / "a/train/good/late.png")
         return collect(*given)
 
-    monkeypatch.setattr(remarks, "collect", meanwhile)
+    monkeypatch.setattr(quality, "collect", meanwhile)
     said = refused(lambda: run(root, "index"), root)
     assert paths.CATALOG.read_bytes() == kept
     case("Data sets", "a data set that changes while `index` reads it", said)
@@ -322,7 +325,7 @@ def test_a_folder_of_a_hundred_thousand_files(case, tmp_path):
     folder.mkdir(parents=True)
     for number in range(100_000):
         os.close(os.open(folder / f"{number:06}.png", os.O_CREAT))
-    frame = catalog.scan(tmp_path / "photos")
+    frame = layout.scan(tmp_path / "photos")
     assert len(frame) == 100_000 and frame["path"].is_monotonic_increasing
     case("Folders and files", "a folder of 100,000 files", "used")
 

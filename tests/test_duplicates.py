@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageEnhance
 
-from twinhead import duplicates, phash
+from twinhead.ingest import phash
+from twinhead.partition import duplicates
 
 SHARE = 0.1
 
@@ -87,8 +88,8 @@ def test_products_that_all_look_alike_to_the_hash_are_not_taken_for_one():
     board = rng.uniform(0, 255, (64, 64, 3))
     boards = [board + rng.normal(0, 6, board.shape) for _ in range(40)]
     frame = table([Image.fromarray(b.clip(0, 255).astype(np.uint8)) for b in boards])
-    signs = phash.signs(frame["phash"])
-    assert np.median(phash.apart(signs, signs)) < SHARE
+    signs = duplicates.signs_of(frame["phash"])
+    assert np.median(duplicates.apart(signs, signs)) < SHARE
     assert duplicates.groups(frame, SHARE).tolist() == list(range(40))
 
 
@@ -102,7 +103,9 @@ def test_blocks_change_nothing(pictures, monkeypatch):
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (64, 64), (129, 2000)])
 def test_any_size_has_a_hash(size):
-    assert len(bytes.fromhex(phash.of(Image.new("RGB", size, (9, 9, 9))))) * 8 == phash.BITS
+    assert (
+        len(bytes.fromhex(phash.of(Image.new("RGB", size, (9, 9, 9))))) * 8 == phash.FREQUENCIES**2
+    )
 
 
 @pytest.mark.parametrize("others", [0, 1, 5])

@@ -1,6 +1,7 @@
 """dvc.yaml against the code: a stage re-runs for all that it reads, and for nothing else."""
 
 import ast
+import json
 import os
 import subprocess
 import sys
@@ -11,7 +12,8 @@ import pytest
 import yaml
 from conftest import REPOSITORY
 
-from twinhead import params, paths, registry, summary
+from twinhead import files, params, paths, stage
+from twinhead.serving import code, registry
 
 PIPELINE = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))
 STAGES = PIPELINE["stages"]
@@ -27,7 +29,8 @@ MAKERS = {
     **dict.fromkeys([paths.MODEL, paths.CHECKPOINT, paths.HISTORY], "train"),
     **dict.fromkeys([paths.PREDICTIONS, paths.CHARTS, paths.HEAD_INPUTS], "evaluate"),
     paths.EMBEDDING: "embed",
-    **dict.fromkeys([paths.EXPLANATIONS, paths.GRADCAM], "explain"),
+    **dict.fromkeys([paths.EXPLANATIONS, paths.HEAT_MAPS], "explain"),
+    paths.OVERLAYS: "plots",
     paths.REPORT: "report",
 }
 """Which stage makes what twinhead.paths names."""
@@ -50,66 +53,76 @@ def outs(name: str) -> dict[str, dict]:
     return {path: options for out in listed for path, options in out.items()}
 
 
-def imported(source: Path) -> set[str]:
-    """The dotted names that a file imports, anywhere in it: modules, or what is in them."""
-    names = set()
-    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{source}: a relative import"
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
-
-
-def ours(source: Path) -> set[Path]:
-    """The files of this package that a file asks for by name."""
-    found = set()
-    for name in imported(source):
-        place = REPOSITORY.joinpath("src", *name.split("."))
-        tried = (place, place.parent)  # the module itself, or the one that holds the name
-        files = [f for p in tried for f in (p.with_suffix(".py"), p / "__init__.py") if f.is_file()]
-        found |= set(files[:1])
-    return found
-
-
-def reached(source: Path) -> set[Path]:
-    """All files of this package that importing a file runs, those of the packages included."""
-    todo, seen = [source], set()
-    while todo:
-        new = ours(todo.pop())
-        new |= {p / "__init__.py" for f in new for p in f.parents if (p / "__init__.py").is_file()}
-        todo += new - seen
-        seen |= new
-    return seen
-
-
-def beside(source: Path) -> set[Path]:
-    """The files that a package has beside its modules, such as a style sheet."""
-    if source.name != "__init__.py":
-        return set()
-    return {file for file in source.parent.glob("*.*") if file.suffix != ".py"}
+def script(name: str) -> dict:
+    """What a stage's script defines, by name."""
+    return stage.load(name).__globals__
 
 
 def is_source(dependency: str) -> bool:
     return dependency.startswith(("src/", "stages/"))
 
 
+def within(file: Path, places: list[str]) -> bool:
+    name = file.relative_to(REPOSITORY).as_posix()
+    return any(name == place or name.startswith(f"{place}/") for place in places)
+
+
+TELLS = [
+    f"src/twinhead/{name}"
+    for name in (
+        "__init__.py",
+        "errors.py",
+        "params.py",
+        "paths.py",
+        "regular_file.py",
+        "stage.py",
+        "tracking",
+    )
+]
+"""Says what happens and decides nothing: a param's value and an output's place are DVC's to know."""
+
+
+def deciding(start: Path) -> set[Path]:
+    """All files of this package that importing a file runs, but for those behind what only tells."""
+    todo, seen = [start], {start}
+    while todo:
+        found = code.imported(todo.pop())
+        found |= {p / "__init__.py" for f in found for p in f.parents if within(f, ["src"])}
+        found = {file for file in found if file.is_file()} - seen
+        seen |= found
+        todo += [file for file in found if not within(file, TELLS)]
+    return seen
+
+
 @each_stage
-def test_a_stage_depends_on_its_script_and_every_module_that_it_imports(name):
+def test_a_stage_lists_the_folders_of_all_that_it_imports(name):
     script = REPOSITORY / "stages" / f"{name}.py"
-    files = reached(script) | {script}
-    if name == "report":  # it ships the served model's code
-        served = REPOSITORY / "src/twinhead/served.py"
-        files |= reached(served) | {served}
-    files |= {found for file in files for found in beside(file)}
-    expected = {file.relative_to(REPOSITORY).as_posix() for file in files}
-    assert set(filter(is_source, STAGES[name]["deps"])) == expected
+    listed = list(filter(is_source, STAGES[name]["deps"]))
+    unlisted = {f for f in deciding(script) if not within(f, listed + TELLS)}
+    assert unlisted == set()
+
+
+@each_stage
+def test_a_stage_lists_no_folder_that_it_does_not_import(name):
+    files = deciding(REPOSITORY / "stages" / f"{name}.py") | {REPOSITORY / f"stages/{name}.py"}
+    for place in filter(is_source, STAGES[name]["deps"]):
+        assert (REPOSITORY / place).exists() and any(within(file, [place]) for file in files), place
+
+
+@pytest.mark.parametrize("name", [place for place in TELLS if place.endswith(".py")])
+def test_what_only_tells_brings_no_tracking_serving_or_report_into_a_stage(name):
+    places = [f"src/twinhead/{folder}" for folder in ("tracking", "serving", "report", "plots")]
+    assert not [file for file in code.needed(REPOSITORY / name) if within(file, places)]
+
+
+def test_the_pipeline_is_a_page():
+    lines = (REPOSITORY / "dvc.yaml").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 280
 
 
 @each_stage
 def test_file_stage_and_function_share_one_name(name):
-    assert STAGES[name]["cmd"].split() == ["PYTHONPATH=src", "python", f"stages/{name}.py"]
+    assert STAGES[name]["cmd"].split() == ["PYTHONPATH=src", "python", "-m", "twinhead.stage", name]
     tree = ast.parse((REPOSITORY / "stages" / f"{name}.py").read_text(encoding="utf-8"))
     assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
@@ -121,11 +134,12 @@ def test_every_script_is_a_stage():
 @each_stage
 def test_a_stage_has_its_own_section_of_params(name):
     own = {"index": "data", "report": "tracking"}.get(name, name)
-    assert own in {key.split(".")[0] for key in STAGES[name]["params"]}
+    sections = {key.split(".")[0] for key in STAGES[name].get("params", [])}
+    assert own in sections or (name == "plots" and not sections)
 
 
 def test_every_section_of_params_is_some_stage_s():
-    keys = [key for stage in STAGES.values() for key in stage["params"]]
+    keys = [key for name in STAGES for key in STAGES[name].get("params", [])]
     assert {key.split(".")[0] for key in keys} == set(params.Params.model_fields)
 
 
@@ -146,9 +160,23 @@ def test_metrics_are_kept_in_git(name):
 
 
 def test_dvc_s_tables_show_the_chosen_metrics_alone():
-    assert PIPELINE["metrics"] == [paths.summary(name).as_posix() for name in summary.COLUMNS]
-    for name in summary.COLUMNS:
+    columns = {name: script(name)["SUMMARY"] for name in ("evaluate", "explain", "embed", "train")}
+    assert PIPELINE["metrics"] == [paths.summary(name).as_posix() for name in columns]
+    named = [column for chosen in columns.values() for column in chosen]
+    # DVC would put the file's path before a name that two files have.
+    assert len(named) == len(set(named)) <= 12
+    for name, chosen in columns.items():
         assert {paths.metrics(name).as_posix(), paths.summary(name).as_posix()} <= set(outs(name))
+        measured = json.loads((REPOSITORY / paths.metrics(name)).read_text(encoding="utf-8"))
+        found = files.chosen(measured, chosen)
+        assert set(found) == set(chosen)
+        assert all(isinstance(value, (int, float)) for value in found.values())
+
+
+def test_what_metrics_lack_has_no_column():
+    columns = {"f1": "test.defect.f1", "right": "test.category.accuracy"}
+    assert files.chosen({"test": {"category": {"accuracy": 0.5}}}, columns) == {"right": 0.5}
+    assert files.chosen({"test": {"defect": {"f1": None}}}, columns) == {}
 
 
 def test_plots_are_outputs():
@@ -161,8 +189,8 @@ def test_plots_are_outputs():
 
 def test_every_dependency_that_is_data_is_an_earlier_stage_s_output():
     made = {"${data.root}", paths.COMPARISON.as_posix()}
-    for name, stage in STAGES.items():
-        assert {dep for dep in stage["deps"] if not is_source(dep)} <= made, name
+    for name, described in STAGES.items():
+        assert {dep for dep in described["deps"] if not is_source(dep)} <= made, name
         made |= set(outs(name))
 
 
@@ -170,9 +198,9 @@ def test_every_dependency_that_is_data_is_an_earlier_stage_s_output():
 def test_a_stage_starts_without_the_heavy_libraries(name):
     """So a misspelt param is told in the first second."""
     heavy = "{'tensorflow', 'keras', 'mlflow'} & set(sys.modules)"
-    code = f"import sys; sys.path.insert(0, 'stages'); import {name}; sys.exit(str({heavy} or 0))"
+    load = f"import sys; from twinhead import stage; stage.load('{name}')"
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", f"{load}; sys.exit(str({heavy} or 0))"],
         cwd=REPOSITORY,
         env=os.environ | {"PYTHONPATH": "src"},
         capture_output=True,
@@ -183,8 +211,8 @@ def test_a_stage_starts_without_the_heavy_libraries(name):
 
 @pytest.mark.parametrize("name", ["sample", "index", "split"])
 def test_what_needs_no_network_never_imports_one(name):
-    files = reached(REPOSITORY / "stages" / f"{name}.py")
-    used = {library.split(".")[0] for file in files for library in imported(file)}
+    files = code.needed(REPOSITORY / "stages" / f"{name}.py")
+    used = {library.split(".")[0] for file in files for library in code.names(file)}
     assert not used & {"tensorflow", "keras", "mlflow"}
 
 
@@ -193,17 +221,19 @@ def users(library: str) -> set[str]:
     return {
         file.relative_to(REPOSITORY / "src/twinhead").as_posix()
         for file in SOURCES
-        if any(name.split(".")[0] == library for name in imported(file))
+        if any(name.split(".")[0] == library for name in code.names(file))
     }
 
 
 def test_mlflow_is_known_where_runs_and_models_are_kept_alone():
-    assert users("mlflow") == {"tracking.py", "registry.py", "served.py"}
+    assert users("mlflow") == {"serving/pyfunc.py", "serving/registry.py"} | {
+        f"tracking/{name}.py" for name in ("bridge", "live", "metrics", "runs", "store")
+    }
 
 
 def test_a_served_model_asks_for_every_library_that_its_code_imports():
-    files = reached(REPOSITORY / "src/twinhead/served.py") | {REPOSITORY / "src/twinhead/served.py"}
-    used = {library.split(".")[0] for file in files for library in imported(file)}
+    shipped = code.needed(registry.SERVED)
+    used = {library.split(".")[0] for file in shipped for library in code.names(file)}
     foreign = used - sys.stdlib_module_names - {"twinhead", "mlflow"}
     names = {"PIL": "pillow", "yaml": "pyyaml"}
     assert {names.get(library, library) for library in foreign} == set(registry.NEEDED)
@@ -217,9 +247,11 @@ def test_pickle_is_read_by_the_guarded_reader_alone():
     assert users("pickle") <= {"backbones/weights.py"}
     assert not users("joblib") | users("dill") | users("cloudpickle")
     for source in SOURCES:
-        code = source.read_text(encoding="utf-8")
-        assert "allow_pickle=True" not in code and "read_pickle" not in code, source
+        text = source.read_text(encoding="utf-8")
+        assert "allow_pickle=True" not in text and "read_pickle" not in text, source
 
 
 def test_imports_go_downward_only():
-    TopologicalSorter({file: ours(file) for file in SOURCES}).prepare()  # refuses a cycle
+    # The stage runner, started as a program, imports itself as the stages know it.
+    arrows = {file: code.imported(file) - {file} for file in SOURCES}
+    TopologicalSorter(arrows).prepare()  # refuses a cycle

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from twinhead import evaluation, explanation
+from twinhead import evaluation
+from twinhead.attribution import localisation
 
 SIDE = 224
 OUTCOMES = {"hit": (1, 1), "miss": (1, 0), "false_alarm": (0, 1), "pass": (0, 0)}
@@ -17,7 +18,7 @@ def table(*outcomes: str, category: str = "a") -> pd.DataFrame:
     frame.index = range(10, 10 + len(frame))
     names = [f"{category}/{number}.png" for number in frame.index]
     kinds = np.where(frame["defective"] == 1, "cut", "good")
-    return explanation.with_outcomes(
+    return localisation.with_outcomes(
         frame.assign(path=names, category=category, defect_type=kinds, defect_probability=0.25)
     )
 
@@ -37,7 +38,7 @@ def peak(row: int, column: int) -> np.ndarray:
 
 
 def score(heat: np.ndarray, mask: np.ndarray) -> dict:
-    return explanation.score(table("hit"), [heat], {10: mask}).metrics
+    return localisation.score(table("hit"), [heat], {10: mask}).metrics
 
 
 def test_outcomes_compare_the_decision_with_the_truth():
@@ -46,7 +47,7 @@ def test_outcomes_compare_the_decision_with_the_truth():
 
 def test_without_defect_head_outcomes_compare_the_categories():
     frame = pd.DataFrame({"category": list("ab"), "category_predicted": list("aa")})
-    assert explanation.with_outcomes(frame)["outcome"].tolist() == ["right", "wrong"]
+    assert localisation.with_outcomes(frame)["outcome"].tolist() == ["right", "wrong"]
 
 
 def test_a_map_that_is_the_mask_has_full_marks():
@@ -91,14 +92,14 @@ def test_the_tolerance_grows_with_the_image():
 def test_scores_are_means_over_the_masked_defects_and_apart_for_those_found():
     maps = [peak(110, 110), peak(0, 0), peak(110, 110)]
     rows = table("hit", "miss", "hit")
-    found = explanation.score(rows, maps, {10: square(), 11: square()}).metrics
+    found = localisation.score(rows, maps, {10: square(), 11: square()}).metrics
     assert (found["images"], found["pointing_hit"], found["energy_in_mask"]) == (2, 0.5, 0.5)
     assert (found["found"]["images"], found["found"]["pointing_hit"]) == (1, 1)
 
 
 def test_pixel_auroc_takes_the_pixels_of_all_images_together():
     maps = [0.1 * square().astype(np.float32), np.full((SIDE, SIDE), 0.2, np.float32)]
-    found = explanation.score(table("hit", "hit"), maps, {10: square(), 11: square()}).metrics
+    found = localisation.score(table("hit", "hit"), maps, {10: square(), 11: square()}).metrics
     # Defective pixels at 0.1 and 0.2, others at 0 and 0.2: of four equal groups of pairs one is
     # lost and one is tied.
     assert found["pixel_auroc"] == pytest.approx((1 + 0 + 1 + 0.5) / 4)
@@ -106,14 +107,14 @@ def test_pixel_auroc_takes_the_pixels_of_all_images_together():
 
 def test_heat_on_good_images_is_told_in_units_of_the_common_scale():
     maps = [np.full((4, 4), value, np.float32) for value in (8, 2, 4)]
-    scores = explanation.score(table("hit", "pass", "false_alarm"), maps, {})
+    scores = localisation.score(table("hit", "pass", "false_alarm"), maps, {})
     assert scores.scale == 8 and scores.metrics["mean_activation"] == pytest.approx(3 / 8)
 
 
 @pytest.mark.parametrize("outcomes", [["hit", "miss"], ["pass", "false_alarm"]])
 def test_without_masks_nothing_is_claimed_of_them(outcomes):
     maps = [peak(3, 3), peak(4, 4)]
-    found = explanation.score(table(*outcomes), maps, {}).metrics
+    found = localisation.score(table(*outcomes), maps, {}).metrics
     good = "pass" in outcomes
     assert found.pop("images") == 0 and (found.pop("mean_activation") is not None) == good
     assert found.pop("found") == {"images": 0, **dict.fromkeys(found.keys() - {"pixel_auroc"})}
@@ -127,7 +128,7 @@ def test_a_defect_as_large_as_the_image_has_no_pixel_auroc():
 
 def test_the_table_has_a_row_an_image_and_scores_for_those_with_a_mask():
     rows = table("hit", "pass")
-    found = explanation.score(rows, [peak(110, 110), peak(1, 1)], {10: square()}).table
+    found = localisation.score(rows, [peak(110, 110), peak(1, 1)], {10: square()}).table
     assert found.index.tolist() == [10, 11] and found["outcome"].tolist() == ["hit", "pass"]
     assert found["pointing_hit"].notna().tolist() == [True, False]
 
@@ -141,35 +142,35 @@ def mixed() -> pd.DataFrame:
 
 
 def test_the_choice_takes_each_outcome_before_any_twice(mixed):
-    chosen = mixed.loc[explanation.choose(mixed, 4, seed=0)]
+    chosen = mixed.loc[localisation.choose(mixed, 4, seed=0)]
     assert chosen.groupby("category")["outcome"].agg(sorted).tolist() == [sorted(OUTCOMES)] * 2
 
 
 @pytest.mark.parametrize("images", [1, 3, 6, 50])
 def test_the_choice_has_as_many_of_each_category_as_asked_and_none_twice(mixed, images):
-    chosen = explanation.choose(mixed, images, seed=0)
+    chosen = localisation.choose(mixed, images, seed=0)
     assert len(set(chosen)) == len(chosen)
     assert mixed.loc[chosen, "category"].value_counts().tolist() == [min(images, 20)] * 2
 
 
 def test_the_choice_follows_the_seed(mixed):
-    first, again, other = (explanation.choose(mixed, 3, seed) for seed in (1, 1, 2))
+    first, again, other = (localisation.choose(mixed, 3, seed) for seed in (1, 1, 2))
     assert first == again != other
 
 
 @pytest.mark.parametrize("category", ["größe 2", "../../etc", "a/b", "<b>", "新しい", "a\nb"])
 def test_an_overlay_s_file_name_is_safe_and_its_own(category):
     rows = table("hit", "hit", category=category)
-    names = [explanation.describe(row)[0] for _, row in rows.iterrows()]
+    names = [localisation.describe(row)[0] for _, row in rows.iterrows()]
     assert len(set(names)) == 2
     assert all(name.endswith(".png") and not set(name) & set("/\\\n <>") for name in names)
 
 
 def test_an_overlay_s_lines_say_truth_and_answer(predictions, metrics):
-    rows = explanation.with_outcomes(evaluation.decide(predictions, metrics))
+    rows = localisation.with_outcomes(evaluation.decide(predictions, metrics))
     row = rows.loc[rows.index[rows["path"] == "bolt/test/big hole/000.png"][0]]
     row = row.replace({row["outcome"]: "miss"})
-    _, title, said = explanation.describe(row)
+    _, title, said = localisation.describe(row)
     assert title == "bolt, big hole: defect missed"
     assert said.startswith(f"taken for {row['category_predicted']} (")
     assert f"defect probability {row['defect_probability']:.1%}" in said and row["path"] in said

@@ -159,7 +159,7 @@ def at_most(size: int) -> Iterator[None]:
 def write_model(path: Path) -> None:
     import keras
 
-    from twinhead import network
+    from twinhead.model import network
 
     model = keras.Sequential([keras.Input((100,)), keras.layers.Dense(100)])
     network.save(model, path)
@@ -210,20 +210,21 @@ def test_an_array_has_the_bytes_that_numpy_gives_it(tmp_path):
 def test_a_file_in_the_place_of_a_folder_is_named(copy, case):
     shutil.rmtree(copy.root / "metrics")
     (copy.root / "metrics").touch()
-    done = copy.run("python", "stages/split.py")
+    done = copy.run("python", "-m", "twinhead.stage", "split")
     (line,) = errors(done.stdout)
     assert done.returncode == 1
     case(SECTION, "a file where `split` needs the folder `metrics/`", f"`{line}`")
 
 
 LITTLE = """
-import resource, runpy, sys
+import resource, sys
 from pathlib import Path
-from twinhead import pixels
+from twinhead import stage
+from twinhead.ingest import decoding
 taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (taken + 2**28, taken + 2**28))
-sys.argv = ["stages/index.py"]
-runpy.run_path("stages/index.py", run_name="__main__")
+sys.argv = ["twinhead.stage", "index"]
+stage.main()
 """
 
 
@@ -268,7 +269,7 @@ def test_a_locked_store_costs_no_result_and_gets_the_run_later(finished, copy, c
     store = sqlite3.connect(copy.root / "mlflow.db", isolation_level=None)
     store.execute("DELETE FROM tags WHERE key = 'twinhead.report'")
     store.execute("BEGIN EXCLUSIVE")
-    reporting = by_hand(copy, "stages/report.py")
+    reporting = by_hand(copy, "-m", "twinhead.stage", "report")
     said, _ = reporting.communicate()
     assert reporting.returncode == 0 and errors(said) == [], said
     assert len([line for line in said.splitlines() if "can't be used" in line]) == 1, said
@@ -365,7 +366,7 @@ def test_ctrl_c_ends_a_stage_at_once_and_marks_its_run_as_killed(copy, case):
     killed = "SELECT value FROM runs JOIN tags USING (run_uuid) WHERE status = 'KILLED'"
     # Another one each time: it takes seconds until each is at work.
     for name in ("train", random.choice(["evaluate", "embed", "explain", "report"])):
-        begun = by_hand(copy, f"stages/{name}.py")
+        begun = by_hand(copy, "-m", "twinhead.stage", name)
         while begun.poll() is None and not store.execute(running).fetchone()[0]:
             time.sleep(0.02)
         time.sleep(random.uniform(0.2, 0.5))
@@ -390,11 +391,11 @@ def test_ctrl_c_ends_what_has_no_run_at_once(copy, case):
     """Three of them somewhere in what they import, and `index` among many images."""
     before = outputs(copy)
     for name in ("features", "train", "evaluate"):
-        begun = by_hand(copy, f"stages/{name}.py")
+        begun = by_hand(copy, "-m", "twinhead.stage", name)
         time.sleep(random.uniform(0.2, 0.5))
         assert interrupted(begun) == f"{name}: interrupted\n"
     copy.set({"data": {"image_size": 2048}})
-    begun = by_hand(copy, "stages/index.py")
+    begun = by_hand(copy, "-m", "twinhead.stage", "index")
     while begun.poll() is None and not list((copy.root / "data").glob("pixels.partial*")):
         time.sleep(0.01)
     assert interrupted(begun) == "index: interrupted\n" and outputs(copy) == before

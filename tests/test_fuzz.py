@@ -23,10 +23,13 @@ from hypothesis import strategies as st
 from mlflow.exceptions import MlflowException
 from PIL import Image
 
-from twinhead import images, inspection, limits, network, params
+from twinhead import params
 from twinhead.errors import InputError
-from twinhead.facts import Facts
-from twinhead.served import Served
+from twinhead.ingest import images, limits
+from twinhead.model import network
+from twinhead.serving import predictor
+from twinhead.serving.metadata import Metadata
+from twinhead.serving.pyfunc import Served
 
 NAME, SIZE = "photograph 2 of 3", 16
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
@@ -169,22 +172,22 @@ def test_random_bytes(read, data):
     )
 )  # fmt: skip
 def test_what_a_request_may_hold(sent):
-    answered_or_refused(lambda one: inspection.file_bytes(one, NAME), sent)
+    answered_or_refused(lambda one: predictor.file_bytes(one, NAME), sent)
 
 
 @fuzzed(max_examples=200)
 @given(st.binary())
 def test_a_file_comes_through_base64_as_it_is(data):
-    assert inspection.file_bytes(encode(data), NAME) == data
+    assert predictor.file_bytes(encode(data), NAME) == data
 
 
 @pytest.fixture(scope="module")
 def served() -> Served:
     """The model as MLflow serves it, untrained."""
     chosen = params.Model(backbone="cnn", weights="random", frozen=False, tasks=["defect"])
-    known = Facts(["bolt"], threshold=0.5, head="defect", method="best", scale=1.0)
+    known = Metadata(["bolt"], threshold=0.5, head="defect", method="best", scale=1.0)
     model = Served()
-    model.inspector = inspection.Inspector(network.build(chosen, 32, 1, seed=0), known)
+    model.predictor = predictor.Predictor(network.build(chosen, 32, 1, seed=0), known)
     return model
 
 

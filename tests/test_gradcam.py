@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from twinhead import gradcam, heads
+from twinhead.attribution import gradcam
+from twinhead.model import heads
 
 SIDE = 24
 RED, BLUE = slice(4, 9), slice(14, 20)

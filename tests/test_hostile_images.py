@@ -17,8 +17,8 @@ import pytest
 from conftest import REPOSITORY, environment
 from PIL import Image
 
-from twinhead import images, limits
 from twinhead.errors import InputError
+from twinhead.ingest import images, limits
 
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")
 COLOUR = (200, 100, 50)

@@ -10,8 +10,8 @@ import pytest
 from conftest import save
 from PIL import Image, TiffImagePlugin
 
-from twinhead import images, limits
 from twinhead.errors import InputError
+from twinhead.ingest import images, limits
 
 COLOUR = (200, 100, 50)
 

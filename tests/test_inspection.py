@@ -17,18 +17,21 @@ from conftest import SIZE, Workspace, photograph, save
 from mlflow.exceptions import MlflowException
 from PIL import Image
 
-from twinhead import facts, images, inspection, network, params, paths, registry
+from twinhead import params, paths
 from twinhead.errors import InputError
-from twinhead.facts import Facts
-from twinhead.inspection import Inspector
+from twinhead.ingest import images
+from twinhead.model import network
+from twinhead.serving import metadata, predictor, registry
+from twinhead.serving.metadata import Metadata
+from twinhead.serving.predictor import Predictor
 
 CATEGORIES = ["bolt", "größe 2", "plain"]
-KNOWN = Facts(CATEGORIES, threshold=0.5, head="defect", method="best", scale=1.0)
+KNOWN = Metadata(CATEGORIES, threshold=0.5, head="defect", method="best", scale=1.0)
 
 
 @pytest.fixture(scope="module")
-def inspector(finished: Workspace) -> Inspector:
-    return inspection.load(finished.root / paths.MODEL)
+def model(finished: Workspace) -> Predictor:
+    return predictor.load(finished.root / paths.MODEL)
 
 
 def network_of(tasks: list[str]):
@@ -37,62 +40,62 @@ def network_of(tasks: list[str]):
     return network.build(settings, SIZE, len(CATEGORIES), seed=0)
 
 
-def test_the_answers_are_the_pipeline_s(finished, folder, inspector):
+def test_the_answers_are_the_pipeline_s(finished, folder, model):
     table = pd.read_csv(finished.root / paths.PREDICTIONS)
-    pixels = [images.read(folder / path, inspector.size) for path in table["path"]]
-    found = pd.DataFrame(inspector.answer(np.array(pixels)))
+    pixels = [images.read(folder / path, model.size) for path in table["path"]]
+    found = pd.DataFrame(model.answer(np.array(pixels)))
     assert (found["category"] == table["category_predicted"]).all()
     assert (found["defective"] == table["defect_predicted"]).all()
     for column in ("category_probability", "defect_probability"):
         assert np.abs(found[column] - table[column]).max() < 1e-4
 
 
-def test_an_answer_does_not_depend_on_how_many_are_asked_for(inspector):
+def test_an_answer_does_not_depend_on_how_many_are_asked_for(model):
     pixels = np.random.default_rng(0).integers(0, 256, (70, SIZE, SIZE, 3), dtype=np.uint8)
-    together = [answer["defect_probability"] for answer in inspector.answer(pixels)]
-    alone = inspector.answer(pixels[69:])[0]["defect_probability"]
+    together = [answer["defect_probability"] for answer in model.answer(pixels)]
+    alone = model.answer(pixels[69:])[0]["defect_probability"]
     assert len(together) == 70 and together[69] == pytest.approx(alone, abs=1e-5)
-    assert inspector.answer(pixels[:0]) == [] and len(inspector.heat(pixels[:0])) == 0
+    assert model.answer(pixels[:0]) == [] and len(model.heat(pixels[:0])) == 0
 
 
 def test_facts_lie_beside_the_network_or_are_said_to_be_missing(finished, tmp_path):
     shutil.copytree(finished.root / "models", tmp_path / "models")
     with pytest.raises(InputError, match="params.yaml"):
-        inspection.load(tmp_path / "models/model.keras")
+        predictor.load(tmp_path / "models/model.keras")
     for name in ("params.yaml", paths.LABELS, paths.metrics("evaluate")):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(finished.root / name, tmp_path / name)
-    alone = inspection.load(tmp_path / "models/model.keras")
+    alone = predictor.load(tmp_path / "models/model.keras")
     with pytest.raises(InputError, match="explanations.csv is missing"):
         alone.heat(np.zeros((1, SIZE, SIZE, 3), np.uint8))
     (tmp_path / paths.metrics("evaluate")).unlink()
     with pytest.raises(InputError, match="metrics/evaluate.json is missing; run `dvc repro`"):
-        inspection.load(tmp_path / "models/model.keras")
+        predictor.load(tmp_path / "models/model.keras")
 
 
 def test_a_model_that_is_not_there_or_was_not_judged_is_one_line(finished, tmp_path):
     with pytest.raises(InputError, match="nowhere.keras is missing; run `dvc repro`"):
-        inspection.load(tmp_path / "nowhere.keras")
+        predictor.load(tmp_path / "nowhere.keras")
     with pytest.raises(InputError, match="the one that the pipeline has judged"):
-        inspection.load(finished.root / paths.CHECKPOINT)
+        predictor.load(finished.root / paths.CHECKPOINT)
     with pytest.raises(InputError, match="not a folder of an MLflow model"):
-        inspection.load(tmp_path)
+        predictor.load(tmp_path)
     (tmp_path / paths.MODEL.name).write_bytes(b"nonsense")
     with pytest.raises(InputError, match="model.keras: not a network"):
-        inspection.load(tmp_path / paths.MODEL.name)
+        predictor.load(tmp_path / paths.MODEL.name)
 
 
 def test_facts_of_another_network_are_refused():
     model = network_of(["category", "defect"])
     with pytest.raises(InputError, match="3 categories, its labels 2"):
-        Inspector(model, replace(KNOWN, categories=["bolt", "plain"]))
+        Predictor(model, replace(KNOWN, categories=["bolt", "plain"]))
     with pytest.raises(InputError, match="no threshold"):
-        Inspector(model, replace(KNOWN, threshold=None))
+        Predictor(model, replace(KNOWN, threshold=None))
 
 
 def test_facts_come_back_from_their_file(tmp_path):
-    facts.write(KNOWN, tmp_path / "facts.json")
-    assert facts.read(tmp_path / "facts.json") == KNOWN
+    metadata.write(KNOWN, tmp_path / "metadata.json")
+    assert metadata.read(tmp_path / "metadata.json") == KNOWN
 
 
 DATA = b"\x89PNG, say"
@@ -106,13 +109,13 @@ TEXT = base64.b64encode(DATA).decode()
     ids=["bytes", "bytearray", "NumPy's bytes", "base64", "NumPy's text", "data URL", "with lines"],
 )  # fmt: skip
 def test_a_file_comes_as_bytes_or_as_base64(given):
-    assert inspection.file_bytes(given, "it") == DATA
+    assert predictor.file_bytes(given, "it") == DATA
 
 
 @pytest.mark.parametrize("given", ["%%%", "abc", "größe", "data:image/png,abc", None, 7, ["abcd"]])
 def test_what_is_neither_is_refused_by_name(given):
     with pytest.raises(InputError, match="^photograph 2 of 3: (not base64|expected a file)"):
-        inspection.file_bytes(given, "photograph 2 of 3")
+        predictor.file_bytes(given, "photograph 2 of 3")
 
 
 @pytest.fixture
@@ -202,15 +205,15 @@ def test_a_photograph_that_cannot_be_read_refuses_the_request_by_its_number(mode
 def test_the_mlflow_model_holds_nothing_that_is_pickled_and_no_built_files(model_of, tmp_path):
     model_of(["defect"])
     kept = {path.name for path in (tmp_path / "served").rglob("*") if path.is_file()}
-    assert {"served.py", "model.keras", "facts.json", "inspection.py"} <= kept
+    assert {"pyfunc.py", "model.keras", "metadata.json", "predictor.py"} <= kept
     assert not [name for name in kept if name.endswith((".pkl", ".pickle", ".pth", ".pyc"))]
 
 
-def test_a_heat_map_lies_over_the_photograph_in_its_proportions(inspector, tmp_path):
+def test_a_heat_map_lies_over_the_photograph_in_its_proportions(model, tmp_path):
     image, disc = photograph(np.random.default_rng(1), (150, 60, 50), (64, 40), defective=True)
     data = save(image, tmp_path / "a.png").read_bytes()
-    pixels = images.decode(data, "a", inspector.size)[None]
-    heat = inspector.heat(pixels)
+    pixels = images.decode(data, "a", model.size)[None]
+    heat = model.heat(pixels)
     assert heat.shape == (1, SIZE, SIZE) and heat.min() >= 0
-    drawn = np.asarray(Image.open(io.BytesIO(inspector.draw(data, "a", heat[0]))))
+    drawn = np.asarray(Image.open(io.BytesIO(model.draw(data, "a", heat[0]))))
     assert drawn.shape == image.shape

@@ -2,14 +2,15 @@
 
 import pytest
 
-from twinhead import machine
+from twinhead.model import precision
+from twinhead.tracking import environment
 
 
 @pytest.fixture
 def processor(tmp_path, monkeypatch):
     def claim(text: str) -> None:
         (tmp_path / "cpuinfo").write_text(text)
-        monkeypatch.setattr(machine, "PROCESSORS", tmp_path / "cpuinfo")
+        monkeypatch.setattr(precision, "PROCESSORS", tmp_path / "cpuinfo")
 
     return claim
 
@@ -17,23 +18,23 @@ def processor(tmp_path, monkeypatch):
 @pytest.mark.parametrize("flags", ["flags\t: fpu avx512_bf16 sse", "Features\t: fp asimd bf16"])
 def test_bfloat16_is_used_where_the_processor_has_it(processor, flags):
     processor(f"processor\t: 0\n{flags}\n")
-    assert machine.precision("mixed_bfloat16") == "mixed_bfloat16"
+    assert precision.available("mixed_bfloat16") == "mixed_bfloat16"
 
 
 def test_another_processor_computes_in_float32(processor):
     processor("model name\t: An old one\nflags\t: fpu avx2\n")
-    assert machine.precision("mixed_bfloat16") == machine.precision("float32") == "float32"
-    assert machine.facts()["bfloat16"] == "false"
+    assert precision.available("mixed_bfloat16") == precision.available("float32") == "float32"
+    assert environment.facts()["bfloat16"] == "false"
 
 
 def test_the_facts_name_processor_and_versions(processor):
     processor("processor\t: 0\nmodel name\t: Fast 9000\n")
-    facts = machine.facts()
+    facts = environment.facts()
     assert facts["processor"] == "Fast 9000" and int(facts["cores"]) > 0
     assert {"tensorflow", "keras", "numpy", "python", "onednn"} <= set(facts)
     assert all(isinstance(fact, str) and fact for fact in facts.values())
 
 
 def test_a_system_that_tells_nothing_of_its_processor_is_no_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(machine, "PROCESSORS", tmp_path / "absent")
-    assert machine.facts()["processor"]
+    monkeypatch.setattr(precision, "PROCESSORS", tmp_path / "absent")
+    assert environment.facts()["processor"]

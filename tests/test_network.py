@@ -9,7 +9,9 @@ import keras
 import numpy as np
 import pytest
 
-from twinhead import heads, network, params
+from twinhead import params
+from twinhead.backbones import extraction
+from twinhead.model import heads, network
 
 PAPER = params.Model(backbone="cnn", weights="imagenet", frozen=True, tasks=["category", "defect"])
 PRETRAINED = PAPER.model_copy(update={"backbone": "efficientnet_lite0"})
@@ -91,7 +93,7 @@ def test_features_and_what_follows_them_make_the_whole_network(pretrained: keras
 
 def test_the_backbone_of_the_features_is_that_of_the_network(pretrained: keras.Model) -> None:
     images = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3)).astype(np.float32)
-    alone = network.imagenet_trunk(64).predict(images, verbose=0)
+    alone = extraction.trunk(64).predict(images, verbose=0)
     np.testing.assert_array_equal(alone, network.trunk(pretrained).predict(images, verbose=0))
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from conftest import save
 
-from twinhead import images, photographs
 from twinhead.errors import InputError
+from twinhead.ingest import images
+from twinhead.serving import photographs
 
 GREY = np.full((6, 8, 3), 90, np.uint8)
 

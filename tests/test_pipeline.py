@@ -64,11 +64,11 @@ def assert_complete(workspace: Workspace, run: Run, store: MlflowClient | None =
         assert name in run.data.metrics, name
     folder = Path(store.download_artifacts(run_id, ""))
     for name in ("index/labels.json", "split/splits.csv", "train/history.csv",
-                 "train/plots/learning_curves.png", "train/model.keras", "evaluate/predictions.csv",
-                 "evaluate/plots/roc.png", "embed/plots/map_by_category.png", "embed/embedding.csv",
+                 "plots/train/learning_curves.png", "train/model.keras", "evaluate/predictions.csv",
+                 "plots/evaluate/roc.png", "plots/embed/map_by_category.png", "embed/embedding.csv",
                  "explain/explain.json", "report/index.html"):  # fmt: skip
         assert (folder / name).is_file(), name
-    assert list((folder / "explain/gradcam").glob("*.png"))
+    assert list((folder / "plots/heatmaps").glob("*.png"))
     (model,) = store.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'")
     kept = Path(download_artifacts(model.artifact_location, tracking_uri=store.tracking_uri))
     assert (kept / "MLmodel").is_file() and (kept / "artifacts/model.keras").is_file()
@@ -107,7 +107,7 @@ def test_a_second_repro_runs_nothing_and_makes_no_run(finished):
 def test_a_changed_param_of_evaluate_runs_what_reads_it_and_makes_a_complete_run(workspace):
     before = runs(workspace)
     output = workspace.dvc("exp", "run", "report", "-S", "evaluate.bootstrap=120")
-    assert set(ran(output)) == {"evaluate", "report"}
+    assert set(ran(output)) == {"evaluate", "plots", "report"}
     new, *old = runs(workspace)
     assert len(old) == len(before) and new.data.params["evaluate.bootstrap"] == "120"
     assert_complete(workspace, new)
@@ -134,9 +134,11 @@ def test_a_forced_run_leaves_the_same_lock_file_and_no_second_run(workspace):
 
 def test_a_training_made_again_with_the_same_result_keeps_its_complete_run(workspace):
     before = runs(workspace)
-    with (workspace.root / "src/twinhead/plots/training.py").open("a") as code:
+    with (workspace.root / "src/twinhead/model/heads.py").open("a") as code:
         code.write("# another remark\n")
-    assert ran(workspace.dvc("repro", "report")) == ["train"]
+    # `report` asks whether the code that is shipped with a model has changed.
+    again = ["train", "evaluate", "embed", "explain", "report"]
+    assert ran(workspace.dvc("repro", "report")) == again
     assert len(runs(workspace)) == len(before)
     assert_complete(workspace, runs(workspace)[0])
 

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 from conftest import CATEGORIES, SIZE, built_in
 
-from twinhead import catalog, images, pixels
+from twinhead.dataset import pixels
 from twinhead.errors import InputError
+from twinhead.ingest import decoding, images, layout
 
 
 def test_row_i_is_catalog_row_i(built):
@@ -184,7 +185,7 @@ def test_bad_images_and_masks_are_skipped_if_that_is_wanted(built, copied, tmp_p
     target = tmp_path / "skipped"
     target.mkdir()
     names = [target / name for name in ("pixels.npy", "masks.npy", "decoded.csv")]
-    found = pixels.build(catalog.scan(copied), copied, SIZE, *names, on_bad="skip")
+    found = decoding.build(layout.scan(copied), copied, SIZE, *names, on_bad="skip")
     assert {path: why for _, path, why in found.skipped}.keys() == said.keys()
     for kind, path, why in found.skipped:
         assert kind == ("mask" if "ground_truth" in path else "image") and said[path] in why

@@ -10,7 +10,7 @@ from PIL import Image
 from twinhead import evaluation
 from twinhead.plots import embedding as embedding_plots
 from twinhead.plots import evaluation as evaluation_plots
-from twinhead.plots import overlay
+from twinhead.plots import overlays
 from twinhead.plots import training as training_plots
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -42,7 +42,7 @@ def draw_all(predictions: pd.DataFrame, folder: Path) -> dict[str, bytes]:
     image = rng.integers(0, 256, (24, 24, 3), np.uint8)
     for name, mask in (("masked", np.eye(24, dtype=bool)), ("unmasked", None)):
         texts = categories[0], categories[-1], folder / f"{name}.png"
-        overlay.draw(image, mask, rng.random((24, 24), np.float32), 0.8, *texts)
+        overlays.overlay(image, mask, rng.random((24, 24), np.float32), 0.8, *texts)
     return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
 
 
@@ -104,7 +104,7 @@ def test_a_brighter_map_is_drawn_brighter(tmp_path):
     image, sums = np.full((24, 24, 3), 90, np.uint8), []
     for heat in (0, 0.5, 1):
         path = tmp_path / "overlay.png"
-        overlay.draw(image, None, np.full((24, 24), heat, np.float32), 1, "", "", path)
+        overlays.overlay(image, None, np.full((24, 24), heat, np.float32), 1, "", "", path)
         with Image.open(path) as picture:
             sums.append(np.asarray(picture.convert("L"), int).sum())
     assert sums[0] < sums[1] < sums[2]

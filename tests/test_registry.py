@@ -13,8 +13,9 @@ import pytest
 from conftest import REPOSITORY, Workspace
 from mlflow.tracking import MlflowClient
 
-from twinhead import params, paths, registry
+from twinhead import params, paths
 from twinhead.errors import InputError
+from twinhead.serving import registry
 
 IMAGES = 60
 
@@ -76,7 +77,8 @@ import json
 import sys
 import pandas as pd
 from pathlib import Path
-from twinhead import params, paths, registry, tracking
+from twinhead import params, paths, tracking
+from twinhead.serving import registry
 
 predictions = pd.read_csv(paths.PREDICTIONS)
 evaluated = json.loads(paths.metrics("evaluate").read_text())
@@ -168,7 +170,7 @@ def test_every_run_has_one_model_and_every_new_model_one_version(recorded):
     assert len({one.run_id for one in versions}) == 5
     first = client.get_model_version("twinhead", "1")
     stored = next(model for model in models if first.source.endswith(model.model_id))
-    file = Path(stored.artifact_location.removeprefix("file://")) / "artifacts/facts.json"
+    file = Path(stored.artifact_location.removeprefix("file://")) / "artifacts/metadata.json"
     assert json.loads(file.read_text(encoding="utf-8"))["threshold"] == 0.123
 
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from twinhead import heads, relevance
+from twinhead.attribution import taylor
+from twinhead.model import heads
 
 SIDE = 32
 SPOT = slice(8, 14)
@@ -39,7 +40,7 @@ def photographs() -> np.ndarray:
 def test_the_heat_lies_where_the_product_differs(
     model: keras.Model, photographs: np.ndarray
 ) -> None:
-    (heat,) = relevance.heat_maps(model, photographs, [0])
+    (heat,) = taylor.heat_maps(model, photographs, [0])
     assert heat.shape == (SIDE, SIDE) and heat.dtype == np.float32
     y, x = np.unravel_index(heat.argmax(), heat.shape)
     assert SPOT.start <= y < SPOT.stop and SPOT.start <= x < SPOT.stop
@@ -48,16 +49,16 @@ def test_the_heat_lies_where_the_product_differs(
 
 
 def test_a_good_product_stays_dark(model: keras.Model, photographs: np.ndarray) -> None:
-    defective, good = relevance.heat_maps(model, photographs, [0, 1])
+    defective, good = taylor.heat_maps(model, photographs, [0, 1])
     assert good.max() < 0.01 * defective.max()
 
 
 def test_rows_choose_and_order_the_photographs(model: keras.Model, photographs: np.ndarray) -> None:
-    first, second = relevance.heat_maps(model, photographs, [1, 0])
+    first, second = taylor.heat_maps(model, photographs, [1, 0])
     assert first.max() < second.max()
 
 
 def test_only_heads_that_compare_can_be_explained_so(model: keras.Model) -> None:
-    assert relevance.is_possible(model)
+    assert taylor.is_possible(model)
     x = keras.Input((4,))
-    assert not relevance.is_possible(keras.Model(x, layers.Dense(1)(x)))
+    assert not taylor.is_possible(keras.Model(x, layers.Dense(1)(x)))

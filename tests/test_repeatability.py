@@ -15,16 +15,16 @@ from statistics import median
 import pytest
 from conftest import Workspace, copied_files, outputs
 
-from twinhead import catalog
+from twinhead.ingest import layout
 
 EPOCHS = 12
 
 
 def test_the_order_in_which_files_are_listed_changes_nothing(folder, monkeypatch):
-    expected, listed = catalog.scan(folder), Path.iterdir
+    expected, listed = layout.scan(folder), Path.iterdir
     for shuffled in (reversed, lambda found: random.sample(found, len(found))):
         monkeypatch.setattr(Path, "iterdir", lambda path, mix=shuffled: iter(mix([*listed(path)])))
-        assert catalog.scan(folder).equals(expected)
+        assert layout.scan(folder).equals(expected)
 
 
 @pytest.fixture
@@ -37,7 +37,9 @@ def copy(finished, tmp_path) -> Workspace:
 
 
 def started(workspace: Workspace) -> subprocess.Popen:
-    return workspace.start("python", "-u", "stages/train.py", DVC_ROOT=str(workspace.root))
+    return workspace.start(
+        "python", "-u", "-m", "twinhead.stage", "train", DVC_ROOT=str(workspace.root)
+    )
 
 
 def trained(workspace: Workspace) -> dict[str, str]:

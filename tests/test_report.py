@@ -13,19 +13,11 @@ import yaml
 from conftest import REPOSITORY, SIZE, save
 from dvc.utils.hydra import apply_overrides
 
-from twinhead import (
-    baselines,
-    catalog,
-    duplicates,
-    embedding,
-    evaluation,
-    explanation,
-    params,
-    paths,
-    remarks,
-    report,
-    splits,
-)  # fmt: skip
+from twinhead import embedding, evaluation, params, paths, report
+from twinhead.attribution import localisation
+from twinhead.evaluation import baselines
+from twinhead.ingest import layout, quality
+from twinhead.partition import assignment, duplicates
 from twinhead.report import mistakes, origin, points, threshold, thumbnails
 from twinhead.report.results import Results
 
@@ -51,21 +43,21 @@ def render(built, split, predictions, tmp_path_factory):
     ) -> str:
         judged = evaluation.judge(table, RESAMPLES)
         table = evaluation.decide(table, judged)
-        test = explanation.with_outcomes(table[table["split"] == "test"])
+        test = localisation.with_outcomes(table[table["split"] == "test"])
         heat = [np.ones((SIZE, SIZE), np.float32)] * len(test)
-        scores = explanation.score(test, heat, built.masks if masks else {})
+        scores = localisation.score(test, heat, built.masks if masks else {})
         drawn = test.loc[[*test.index[test["defective"] == 1][:2], test.index[-1]]]
         for _, row in drawn.iterrows():
-            save(picture, workspace / paths.GRADCAM / explanation.describe(row)[0])
+            save(picture, workspace / paths.OVERLAYS / localisation.describe(row)[0])
         frame = built.frame.assign(category=table["category"], defect_type=table["defect_type"])
         facts = table[["path", "category", "defect_type", "defective", "split"]]
         guesses = baselines.judge(table, np.zeros((len(table), 2)))
-        found = pd.DataFrame(odd, columns=remarks.COLUMNS)
+        found = pd.DataFrame(odd, columns=quality.COLUMNS)
         results = Results(
             settings(**changes),
             {
-                "index": catalog.counts(frame) | {"remarks": remarks.counts(found)},
-                "split": splits.counts(frame, split, duplicates.groups(frame, 0.1)),
+                "index": layout.counts(frame) | {"remarks": quality.counts(found)},
+                "split": assignment.counts(frame, split, duplicates.groups(frame, 0.1)),
                 "train": {"parameters": 720_976, "epochs": 3, "best_epoch": 2},
                 "evaluate": judged | {"baselines": guesses},
                 "embed": embedding.measure(place, place, built.frame, split),

@@ -11,7 +11,7 @@ import yaml
 from conftest import Workspace
 from test_pipeline import assert_complete, client, ran, runs, workspace  # noqa: F401  (a fixture)
 
-from twinhead import experiment
+from twinhead.tracking import experiment
 
 
 @pytest.fixture

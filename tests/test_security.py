@@ -16,8 +16,10 @@ import pandas as pd
 import pytest
 from conftest import REPOSITORY, SIZE
 
-from twinhead import features, files, network, params, pixels
+from twinhead import files, params
+from twinhead.dataset import features, pixels
 from twinhead.errors import InputError
+from twinhead.model import network
 from twinhead.report import markup
 
 SOURCES = sorted([*REPOSITORY.glob("src/**/*.py"), *REPOSITORY.glob("stages/*.py")])

@@ -78,7 +78,7 @@ def test_a_server_that_dies_in_mid_training_costs_nothing_and_gets_the_whole_run
     workspace, server, case
 ):
     variables = {"MLFLOW_TRACKING_URI": server.address}
-    training, said = workspace.start("python", "stages/train.py", **variables), []
+    training, said = workspace.start("python", "-m", "twinhead.stage", "train", **variables), []
     for line in training.stdout:
         said.append(line)
         if "epoch 1 of" in line:
@@ -102,7 +102,7 @@ def test_a_server_that_dies_in_mid_training_costs_nothing_and_gets_the_whole_run
 def test_a_training_that_must_be_tracked_does_not_begin_without_a_server(workspace):
     workspace.set({"tracking": {"on_failure": "stop"}})
     variables = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{free_port()}"}
-    for command in (["stages/train.py"], ["-m", "twinhead", "track"]):
+    for command in (["-m", "twinhead.stage", "train"], ["-m", "twinhead", "track"]):
         done = workspace.run("python", *command, **variables)
         assert done.returncode != 0 and "epoch" not in done.stdout, done.stdout
         (line,) = [line for line in done.stdout.splitlines() if "error" in line]

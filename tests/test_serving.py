@@ -18,7 +18,8 @@ import pytest
 from conftest import Workspace
 from mlflow.tracking import MlflowClient
 
-from twinhead import inspection, paths, photographs
+from twinhead import paths
+from twinhead.serving import photographs, predictor
 
 PATIENCE = 180
 """Seconds for a server to start on a busy machine."""
@@ -121,7 +122,7 @@ def test_the_stored_example_is_answered(server, finished):
     place = client.get_model_version_download_uri("twinhead", "1").removeprefix("file://")
     example = json.loads((Path(place) / "serving_input_example.json").read_text(encoding="utf-8"))
     assert ask(server, example)[0] == 200
-    assert inspection.load(Path(place)).tasks
+    assert predictor.load(Path(place)).tasks
 
 
 @pytest.mark.parametrize(

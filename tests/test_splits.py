@@ -4,8 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from twinhead import duplicates, params, phash, splits
+from twinhead import params
+from twinhead.dataset import splits
 from twinhead.errors import InputError
+from twinhead.ingest.phash import FREQUENCIES
+from twinhead.partition import assignment, duplicates
 
 SHAPES = {
     "even": {"a": (50, 50), "b": (50, 50)},
@@ -16,6 +19,7 @@ SHAPES = {
 }
 """By name: good and defective images of each category."""
 SEEDS = (0, 1, 42)
+BITS = FREQUENCIES**2
 
 
 def table(shape: dict[str, tuple[int, int]], copies: int = 0) -> pd.DataFrame:
@@ -23,10 +27,8 @@ def table(shape: dict[str, tuple[int, int]], copies: int = 0) -> pd.DataFrame:
     kinds = [(c, d) for c, numbers in shape.items() for d in (0, 1) for _ in range(numbers[d])]
     frame = pd.DataFrame(kinds, columns=["category", "defective"])
     frame["sha256"] = [f"{i:064x}" for i in range(len(frame))]
-    looks = np.random.default_rng(7).bytes(len(frame) * phash.BITS // 8).hex()
-    frame["phash"] = [
-        looks[at : at + phash.BITS // 4] for at in range(0, len(looks), phash.BITS // 4)
-    ]
+    looks = np.random.default_rng(7).bytes(len(frame) * BITS // 8).hex()
+    frame["phash"] = [looks[at : at + BITS // 4] for at in range(0, len(looks), BITS // 4)]
     frame = pd.concat([frame, frame.tail(copies).assign(category="z")], ignore_index=True)
     folder = np.where(frame["defective"] | (frame.index % 4 == 0), "test", "train")
     return frame.assign(official=folder, path=[f"{i:05}.png" for i in frame.index])
@@ -41,7 +43,7 @@ def settings(**changes: object) -> params.Split:
 
 
 def assigned(frame: pd.DataFrame, chosen: params.Split) -> pd.Series:
-    return splits.assign(frame, duplicates.groups(frame, chosen.near_duplicates), chosen)
+    return assignment.assign(frame, duplicates.groups(frame, chosen.near_duplicates), chosen)
 
 
 @pytest.fixture(params=SHAPES, ids=str)
@@ -135,7 +137,7 @@ def test_official_leaves_copies_of_test_images_out_of_training():
     frame.loc[[1, 2], "sha256"] = frame.loc[[0, 4], "sha256"].to_numpy()  # 0 and 4 lie in test
     split = assigned(frame, settings(protocol="official"))
     assert split[split == splits.UNUSED].index.tolist() == [1, 2]
-    counts = splits.counts(frame, split, duplicates.groups(frame, 0))
+    counts = assignment.counts(frame, split, duplicates.groups(frame, 0))
     assert (counts["unused"], counts["duplicates_kept_together"]) == (2, 2)
 
 
@@ -147,7 +149,7 @@ def test_official_without_a_test_folder_is_refused():
 
 def test_counts_add_up(frame):
     split = assigned(frame, settings())
-    counts = splits.counts(frame, split, duplicates.groups(frame, 0.1))
+    counts = assignment.counts(frame, split, duplicates.groups(frame, 0.1))
     for name in splits.SPLITS:
         part = counts[name]
         assert part["images"] == (split == name).sum() == part["good"] + part["defective"]
@@ -158,7 +160,7 @@ def test_counts_add_up(frame):
 
 def test_comes_back_from_its_file_as_it_was(frame, tmp_path):
     split = assigned(frame, settings())
-    splits.write(frame, split, duplicates.groups(frame, 0.1), tmp_path / "splits.csv")
+    assignment.write(frame, split, duplicates.groups(frame, 0.1), tmp_path / "splits.csv")
     assert splits.read(tmp_path / "splits.csv").tolist() == split.tolist()
 
 
@@ -168,11 +170,11 @@ def test_near_duplicates_stand_on_one_side_whatever_their_category(protocol, see
     frame = table({"a": (60, 20), "b": (40, 30)})
     frame.loc[100:149, "phash"] = frame.loc[:49, "phash"].to_numpy()  # of both categories and kinds
     group = duplicates.groups(frame, 0.1)
-    split = splits.assign(frame, group, settings(protocol=protocol, seed=seed))
+    split = assignment.assign(frame, group, settings(protocol=protocol, seed=seed))
     used = split != splits.UNUSED
     assert group.duplicated().sum() == 50
     assert (split[used].groupby(group).nunique() == 1).all()
-    counts = splits.counts(frame, split, group)
+    counts = assignment.counts(frame, split, group)
     assert counts["near_duplicates_kept_together"] == 50
     assert counts["duplicates_kept_together"] == 0
     crossing = frame["category"].groupby(group).nunique()
@@ -183,7 +185,7 @@ def test_the_file_says_which_image_is_a_duplicate_of_which(tmp_path):
     frame = table({"a": (20, 10)}, copies=2)
     frame.loc[5, "phash"] = frame["phash"][3]
     group = duplicates.groups(frame, 0.1)
-    splits.write(frame, assigned(frame, settings()), group, tmp_path / "splits.csv")
+    assignment.write(frame, assigned(frame, settings()), group, tmp_path / "splits.csv")
     written = pd.read_csv(tmp_path / "splits.csv", keep_default_na=False).set_index("path")
     named = written["duplicate_of"][written["duplicate_of"] != ""].to_dict()
     assert named == {"00005.png": "00003.png", "00030.png": "00028.png", "00031.png": "00029.png"}

@@ -9,7 +9,7 @@ import pytest
 from conftest import REPOSITORY, environment
 from mlflow.tracking import MlflowClient
 
-from twinhead import tracking
+from twinhead.tracking import store as kept
 
 ROOM = ".dvc/tmp/exps/standalone/tmp7a"
 """Where DVC makes its throw-away copies."""
@@ -26,7 +26,7 @@ def closed() -> str:
 def test_a_server_that_cannot_be_reached_costs_no_training_and_is_said_once(workspace, closed):
     model = workspace.root / "models/model.keras"
     before = model.stat().st_mtime_ns
-    done = workspace.run("python", "stages/train.py", MLFLOW_TRACKING_URI=closed)
+    done = workspace.run("python", "-m", "twinhead.stage", "train", MLFLOW_TRACKING_URI=closed)
     assert done.returncode == 0 and "Traceback" not in done.stdout, done.stdout
     assert model.stat().st_mtime_ns > before and "train: done" in done.stdout
     said = [line for line in done.stdout.splitlines() if "can't be used" in line]
@@ -50,8 +50,8 @@ def test_the_store_lies_at_the_repository_s_root_from_wherever_it_is_asked(
     monkeypatch.delenv("DVC_ROOT", raising=False)
     if told:
         monkeypatch.setenv("DVC_ROOT", str(repository if place != ROOM else repository / ROOM))
-    assert tracking.repository() == repository
-    assert tracking.store() == f"sqlite:///{repository / 'mlflow.db'}"
+    assert kept.repository() == repository
+    assert kept.address() == f"sqlite:///{repository / 'mlflow.db'}"
 
 
 OPEN_A_RUN = """

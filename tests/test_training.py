@@ -9,9 +9,12 @@ import pandas as pd
 import pytest
 from conftest import SIZE, Built
 
-from twinhead import features, network, params, splits, training
-from twinhead.batches import Batches
+from twinhead import params
+from twinhead.backbones import extraction
+from twinhead.dataset import features, splits
 from twinhead.errors import InputError
+from twinhead.model import network, training
+from twinhead.model.batches import Batches
 
 SHIPPED = params.load(Path(__file__).parents[1] / "params.yaml")
 CNN = SHIPPED.model.model_copy(update={"backbone": "cnn"})
@@ -24,8 +27,8 @@ class Killed(BaseException):
 @pytest.fixture(scope="session")
 def stored(built: Built, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
     """The frozen backbone's features of the small data set."""
-    path, trunk = tmp_path_factory.mktemp("features") / "features.npy", network.imagenet_trunk(SIZE)
-    features.build(trunk.predict_on_batch, trunk.output.shape[-1], built.pixels, 2, path)
+    path, trunk = tmp_path_factory.mktemp("features") / "features.npy", extraction.trunk(SIZE)
+    extraction.build(trunk.predict_on_batch, trunk.output.shape[-1], built.pixels, 2, path)
     return features.load(path)
 
 
@@ -174,7 +177,7 @@ def test_the_source_of_features_gives_the_batches_of_every_epoch(stored: np.ndar
 
 def test_views_are_flips_of_the_photograph(tmp_path: Path) -> None:
     images = np.arange(2 * 3 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3, 3)
-    features.build(lambda x: x[..., 0].reshape(len(x), -1), 9, images, 4, tmp_path / "f.npy")
+    extraction.build(lambda x: x[..., 0].reshape(len(x), -1), 9, images, 4, tmp_path / "f.npy")
     views = features.load(tmp_path / "f.npy").reshape(2, 4, 3, 3)
     grey = images[..., 0]
     for view, flipped in enumerate((grey, grey[:, :, ::-1], grey[:, ::-1], grey[:, ::-1, ::-1])):

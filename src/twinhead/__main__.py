@@ -5,8 +5,9 @@ import os
 import sys
 from pathlib import Path
 
-from twinhead import errors, params, paths, prediction, stage
+from twinhead import errors, params, paths, stage
 from twinhead.errors import InputError
+from twinhead.serving import predict
 
 FAILED = 2
 """How a command ends that could not do its work; not understood, argparse ends so too."""
@@ -16,34 +17,37 @@ def track(options: argparse.Namespace) -> int:
     """Send what this workspace holds to its MLflow run, where that lacks it."""
     settings = params.load()
     with stage.loading():
-        from twinhead import registry, tracking
+        from twinhead import tracking
+        from twinhead.serving import registry
+        from twinhead.tracking import store
 
     if not paths.REPORT.exists():
         raise InputError(f"{paths.REPORT} is missing; run `dvc repro` or `dvc checkout` first")
     tracking.record("report", settings, last=registry.keep)
-    print(f"track: runs are in {tracking.store()}")
+    print(f"track: runs are in {store.address()}")
     return 0
 
 
 def ui(options: argparse.Namespace) -> int:
     """Open the MLflow UI on the pipeline's own store."""
     with stage.loading():
-        from twinhead import tracking
+        from twinhead.tracking import store, ui
 
-    served = not tracking.store().startswith("sqlite")
-    address = tracking.store() if served else "http://127.0.0.1:5000"
-    print(f"ui: compare the runs at {address}/{tracking.comparison(params.load())}")
+    settings, kept = params.load(), store.address()
+    served = not kept.startswith("sqlite")
+    address = kept if served else "http://127.0.0.1:5000"
+    print(f"ui: compare the runs at {address}/{ui.link(store.reach(settings))}")
     if served:
         return 0
     sys.stdout.flush()
-    os.execvp("mlflow", ["mlflow", "ui", "--backend-store-uri", tracking.store()])
+    os.execvp("mlflow", ["mlflow", "ui", "--backend-store-uri", kept])
 
 
 def champion(options: argparse.Namespace) -> int:
     """List the registered models, or make one of them champion."""
     settings = params.load()
     with stage.loading():
-        from twinhead import registry
+        from twinhead.serving import registry
 
     wanted = options.version
     print(registry.listing(settings) if wanted is None else registry.crown(settings, wanted))
@@ -86,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
         " named, the rest is answered), 2 if nothing could be done, and with --check 3 if one is"
         " defective.",
     )
-    command.set_defaults(command=prediction.predict)
+    command.set_defaults(command=predict.predict)
     add = command.add_argument
     add("paths", metavar="PATH", nargs="+", help="file, folder or pattern such as 'photos/*.png'")
     add("--csv", metavar="FILE", type=Path, help="write the answers as CSV; - for the terminal")

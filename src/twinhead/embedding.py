@@ -7,7 +7,8 @@ from sklearn.metrics import roc_auc_score, silhouette_score
 from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
-from twinhead import params, splits
+from twinhead import params
+from twinhead.dataset import splits
 
 NEIGHBOURS = 5
 

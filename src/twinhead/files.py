@@ -102,6 +102,22 @@ def write_json(content: dict, path: Path) -> None:
         part.write_text(text + "\n", encoding="utf-8")
 
 
+def chosen(metrics: dict, columns: dict[str, str]) -> dict[str, float]:
+    """Pick the few numbers that DVC's tables show: columns names each one's place, `test.f1`.
+
+    What the metrics don't define is left out.
+    """
+
+    def at(place: str) -> float | None:
+        tree = metrics
+        for key in place.split("."):
+            tree = (tree or {}).get(key)
+        return tree
+
+    found = {column: at(place) for column, place in columns.items()}
+    return {column: value for column, value in found.items() if value is not None}
+
+
 def _rounded(value: object) -> object:
     if isinstance(value, dict):
         return {key: _rounded(inner) for key, inner in value.items()}

@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from twinhead import paths, regular
+from twinhead import paths, regular_file
 from twinhead.errors import InputError
 
 Task = Literal["category", "defect"]
@@ -115,6 +115,11 @@ class Model(Section):
         if not self.tasks or len(set(self.tasks)) != len(self.tasks):
             raise ValueError("tasks must name category, defect or both, each once")
         return self
+
+    @property
+    def has_frozen_backbone(self) -> bool:
+        """Whether training leaves the backbone as it is, so that its features can be stored."""
+        return self.backbone != "cnn" and self.frozen
 
     @model_validator(mode="after")
     def knows_something_or_learns(self) -> "Model":
@@ -312,7 +317,7 @@ def load(path: Path = paths.PARAMS) -> Params:
 
     Raises InputError with one line per fault: the key, its value and what is allowed.
     """
-    tree, faults = _parse(regular.read(path, MAX_BYTES), path)
+    tree, faults = _parse(regular_file.read(path, MAX_BYTES), path)
     try:
         settings = Params.model_validate(tree)
     except ValidationError as error:

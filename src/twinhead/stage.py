@@ -1,8 +1,10 @@
-"""How a stage script runs: its function, lines of progress, one clear line where it can't go on.
+"""Run a stage: `python -m twinhead.stage train` runs the function `train` of stages/train.py.
 
-The scripts import this module first of all: from then on Ctrl-C ends them with a line.
+Ctrl-C ends it with a line from the first moment on, also while modules load; what a user can mend
+is one line, too. Here are the lines of progress as well.
 """
 
+import importlib.util
 import os
 import signal
 import sys
@@ -32,8 +34,32 @@ _SIZE = "data.image_size"
 
 _farewells: list[Callable[[], bool]] = []
 _stderr = 2
+_name = ""
 _heavy = False
 """Whether the libraries are there, or on their way, whose C++ may swallow Ctrl-C's exception."""
+
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "stages"
+
+
+def main() -> None:
+    """Run the stage that the command line names."""
+    global _name
+    names = sorted(file.stem for file in SCRIPTS.glob("*.py"))
+    if len(sys.argv) != 2 or sys.argv[1] not in names:
+        sys.exit(f"usage: python -m twinhead.stage STAGE; the stages are {', '.join(names)}")
+    _name = sys.argv[1]
+    # Until `run`, while modules load, some of which would swallow the exception.
+    signal.signal(signal.SIGINT, _leave)
+    run(load(_name))
+
+
+def load(name: str) -> Callable[[], None]:
+    """The function of a stage's script, which has the stage's name."""
+    found = importlib.util.spec_from_file_location(f"stages.{name}", SCRIPTS / f"{name}.py")
+    script = importlib.util.module_from_spec(found)
+    found.loader.exec_module(script)
+    return getattr(script, name)
 
 
 def run(function: Callable[[], None]) -> None:
@@ -80,13 +106,8 @@ def _leave(*signalled: object) -> None:
     """End at once: threads of TensorFlow's or MLflow's may be busy for long."""
     with suppress(RuntimeError):  # Ctrl-C may have come in the middle of a print
         sys.stdout.flush()
-    os.write(_stderr, f"{Path(sys.argv[0]).stem}: interrupted\n".encode())
+    os.write(_stderr, f"{_name}: interrupted\n".encode())
     os._exit(INTERRUPTED)
-
-
-if Path(sys.argv[0]).parent.name == "stages":  # a server, too, imports this
-    # Until `run`, while modules load, some of which would swallow the exception.
-    signal.signal(signal.SIGINT, _leave)
 
 
 @contextmanager
@@ -142,3 +163,9 @@ def epochs(total: int, tell: Callable[[dict, float], None]) -> Callable[[dict, f
         tell(row, seconds)
 
     return done
+
+
+if __name__ == "__main__":
+    from twinhead import stage  # the one module that the stages know, with its state
+
+    stage.main()

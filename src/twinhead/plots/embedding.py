@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from twinhead import splits
+from twinhead.dataset import splits
 from twinhead.plots import style
 
 

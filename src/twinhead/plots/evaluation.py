@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from twinhead import splits
+from twinhead.dataset import splits
 from twinhead.plots import style
 
 WIDEST = 26

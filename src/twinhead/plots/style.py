@@ -7,7 +7,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.font_manager import get_font_names
 
-from twinhead import splits
+from twinhead.dataset import splits
 
 COLOURS = {splits.TRAIN: "#8a8f98", splits.VAL: "#e08a1e", splits.TEST: "#1f5fa8"}
 GOOD, DEFECTIVE = "#2b8a5f", "#c8322b"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from twinhead import splits
+from twinhead.dataset import splits
 from twinhead.plots import style
 
 

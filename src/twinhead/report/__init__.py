@@ -2,7 +2,7 @@
 
 from importlib.resources import files
 
-from twinhead import pixels, remarks
+from twinhead.ingest import decoding, quality
 from twinhead.report import (
     comparison,
     heat,
@@ -60,7 +60,7 @@ def page(results: Results) -> str:
 
 def _opening(results: Results) -> Html:
     index, train = results.metrics["index"], results.metrics["train"]
-    skipped = int((results.remarks["kind"] == remarks.SKIPPED[pixels.IMAGE]).sum())
+    skipped = int((results.remarks["kind"] == quality.SKIPPED[decoding.IMAGE]).sum())
     left_out = f" {count(skipped, 'image')} could not be read." if skipped else ""
     root = results.settings.data.root
     name = root.rstrip("/").rpartition("/")[2] or root

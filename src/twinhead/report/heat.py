@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from twinhead import explanation, paths
+from twinhead import paths
+from twinhead.attribution import localisation
 from twinhead.report import thumbnails
 from twinhead.report.markup import (
     Html,
@@ -68,22 +69,22 @@ def _galleries(drawn: pd.DataFrame) -> list[Html]:
         shown = _gallery(kept)
         parts.append(folded(f"The other {len(kept)}", shown) if take else shown)
     if len(others) > len(kept):
-        left = f"{len(others) - len(kept)} more lie in {paths.GRADCAM.as_posix()}/."
+        left = f"{len(others) - len(kept)} more lie in {paths.OVERLAYS.as_posix()}/."
         parts.append(paragraph(left))
     return parts
 
 
 def _drawn(results: Results) -> pd.DataFrame:
     """The test images of which there is a drawing, with their scores, the file and its texts."""
-    test = explanation.with_outcomes(results.test)
-    test[["file", "title", "subtitle"]] = [explanation.describe(row) for _, row in test.iterrows()]
-    there = [(paths.GRADCAM / name).is_file() for name in test["file"]]
+    test = localisation.with_outcomes(results.test)
+    test[["file", "title", "subtitle"]] = [localisation.describe(row) for _, row in test.iterrows()]
+    there = [(paths.OVERLAYS / name).is_file() for name in test["file"]]
     scores = results.explanations[["path", "pointing_hit", "energy_in_mask"]]
     return test[there].reset_index().merge(scores, on="path", how="left")
 
 
 def _gallery(rows: pd.DataFrame) -> Html:
-    figures = [_figure(row, paths.GRADCAM / row["file"]) for _, row in rows.iterrows()]
+    figures = [_figure(row, paths.OVERLAYS / row["file"]) for _, row in rows.iterrows()]
     return Html(f'<div class="overlays">{"".join(figures)}</div>')
 
 

@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from twinhead import paths, splits
+from twinhead import paths
+from twinhead.dataset import splits
 from twinhead.report import thumbnails
 from twinhead.report.markup import (
     Html,

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from twinhead import params, paths, remarks, splits
+from twinhead import params, paths
+from twinhead.dataset import splits
+from twinhead.ingest import quality
 from twinhead.report.markup import Html, code, folded, join, paragraph, table, text
 from twinhead.report.results import Results
 
@@ -60,7 +62,7 @@ def _remarks(found: pd.DataFrame) -> Html:
         listed = rows[["path", "remark"]].head(LISTED).to_numpy().tolist()
         if len(rows) > LISTED:
             listed.append([f"{len(rows) - LISTED:,} more are in {paths.REMARKS}", ""])
-        parts.append(folded(f"{remarks.KINDS[kind]}: {len(rows):,}", table(["file", ""], listed)))
+        parts.append(folded(f"{quality.KINDS[kind]}: {len(rows):,}", table(["file", ""], listed)))
     return join(parts)
 
 

@@ -6,7 +6,7 @@ from html import escape
 import numpy as np
 import pandas as pd
 
-from twinhead import splits
+from twinhead.dataset import splits
 from twinhead.report import thumbnails
 from twinhead.report.markup import Html, folded, join, number, paragraph, share
 from twinhead.report.results import Results

@@ -2,17 +2,15 @@
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from twinhead import params, paths, pixels, remarks, splits
+from twinhead import params, paths
+from twinhead.dataset import pixels, splits, tables
+from twinhead.ingest import quality
 
 STAGES = ("index", "split", "train", "evaluate", "embed", "explain")
-_TEXT = ("path", "split", "category", "defect_type", "category_predicted", "outcome")
-_MASKED = ("pointing_hit", "energy_in_mask", "mask_area")
-"""Columns that are empty for an image without a mask."""
 
 
 @dataclass(frozen=True)
@@ -45,18 +43,11 @@ def read(settings: params.Params) -> Results:
     """Read what the stages have left in the current directory."""
     metrics = {name: json.loads(paths.metrics(name).read_text(encoding="utf-8")) for name in STAGES}
     predictions, embedding, explanations = map(
-        _table, (paths.PREDICTIONS, paths.EMBEDDING, paths.EXPLANATIONS)
+        tables.read, (paths.PREDICTIONS, paths.EMBEDDING, paths.EXPLANATIONS)
     )
     numbers = pd.Series(predictions.index, predictions["path"])
     embedding.index = numbers[embedding["path"]].to_numpy()
     known = paths.COMPARISON
     compared = known.read_text(encoding="utf-8") if known.exists() else ""
-    stored, odd = pixels.load(paths.PIXELS), remarks.read(paths.REMARKS)
+    stored, odd = pixels.load(paths.PIXELS), quality.read(paths.REMARKS)
     return Results(settings, metrics, predictions, embedding, explanations, stored, odd, compared)
-
-
-def _table(path: Path) -> pd.DataFrame:
-    """A category called 001 or NA stays a name."""
-    empty = dict.fromkeys(_MASKED, [""])
-    kinds = dict.fromkeys(_TEXT, str)
-    return pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=empty)

@@ -1,0 +1,1 @@
+"""What every stage reads: the catalog, the splits, and the stores of pixels and features."""

@@ -1,0 +1,1 @@
+"""The two-headed network and how it is trained."""

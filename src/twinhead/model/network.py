@@ -1,0 +1,158 @@
+"""The two-headed network: a backbone, a shared layer, a category head and a defect head."""
+
+import io
+import json
+import re
+import warnings
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers
+
+from twinhead import files, params
+from twinhead.backbones import cnn, efficientnet_lite0, extraction, pooling
+from twinhead.errors import InputError
+from twinhead.model import heads
+
+# With a single category the softmax is 1, as it should be; Keras suspects a mistake.
+warnings.filterwarnings("ignore", "You are using a softmax over axis -1", UserWarning)
+
+MEMBERS = {"config.json", "metadata.json", "model.weights.h5"}
+"""Of a network's file, a zip archive."""
+MAX_BYTES = 2**30
+"""Unpacked: fifty times our largest network."""
+
+
+def build(
+    settings: params.Model, image_size: int, categories: int, seed: int, precision: str = "float32"
+) -> keras.Model:
+    """Build the network, with weights drawn from `seed` where they aren't pretrained.
+
+    It takes images (batch, image_size, image_size, 3), RGB, uint8 or float on the scale of 0 to
+    255. It gives a dict with the keys of settings.tasks: `category`, (batch, categories),
+    probabilities; `defect`, (batch, 1), the probability of a defect. All are float32, whatever the
+    precision. Raises InputError where pretrained weights are missing.
+    """
+    keras.utils.set_random_seed(seed)
+    policy = keras.config.dtype_policy()
+    try:
+        # Stored features are float32, and the network that is judged must be the one that is kept.
+        keras.config.set_dtype_policy("float32" if settings.has_frozen_backbone else precision)
+        image = keras.Input((image_size, image_size, 3), name="image")
+        if settings.backbone == "cnn":
+            pooled = layers.GlobalAveragePooling2D(name=heads.POOLED)(cnn.build(image)["pool4"])
+            answers = heads.paper(pooled, settings.tasks, categories, seed)
+        else:
+            weights = "imagenet" if settings.weights == "imagenet" else None
+            maps = efficientnet_lite0.build(image, weights)
+            chosen = [maps[name] for name in extraction.STAGES]
+            keras.config.set_dtype_policy(precision)
+            answers = heads.comparing(chosen, settings.tasks, categories, seed)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    model = keras.Model(image, answers, name="twinhead")
+    if settings.has_frozen_backbone:
+        for layer in trunk(model).layers:
+            layer.trainable = False
+    return model
+
+
+def trunk(model: keras.Model) -> keras.Model:
+    """The part from the image to the features of a network with a pretrained backbone."""
+    return keras.Model(model.inputs, pooled(model).output)
+
+
+def inputs(settings: params.Model, pixels: np.ndarray, features: np.ndarray) -> np.ndarray:
+    """What training and prediction start from: stored features where the backbone is frozen."""
+    return features if settings.has_frozen_backbone else pixels
+
+
+def pooled(model: keras.Model) -> layers.Layer:
+    """The layer that the heads start from; it gives the pooled feature maps, (batch, values)."""
+    names = {pooling.FEATURES, heads.POOLED}
+    return next(layer for layer in model.layers if layer.name in names)
+
+
+def part_for(model: keras.Model, inputs: np.ndarray) -> keras.Model:
+    """The part that leads from these inputs to the answers.
+
+    It shares its layers with `model`, and starts at the image for pixels, (images, size, size, 3),
+    and behind the features for stored ones, (images, views, features).
+    """
+    return model if inputs.ndim == 4 else keras.Model(pooled(model).output, model.output)
+
+
+def adapt(
+    model: keras.Model, features: np.ndarray, category: np.ndarray, defective: np.ndarray
+) -> None:
+    """Give the heads on a pretrained backbone the statistics of the training images.
+
+    features: (images, features), float32; category, defective: (images,), integers.
+    """
+    shared = model.get_layer(heads.SHARED)
+    shared.adapt(features)
+    if any(layer.name == heads.DEVIATION for layer in model.layers):
+        deviation = model.get_layer(heads.DEVIATION)
+        own = category if deviation.categories > 1 else np.zeros_like(category)
+        deviation.adapt(np.asarray(shared(features)), own, defective)
+
+
+def last_convolution(model: keras.Model) -> str:
+    """The name of the network's last convolution layer."""
+    names = [layer.name for layer in model.layers if isinstance(layer, layers.Conv2D)]
+    return names[-1]
+
+
+def save(model: keras.Model, path: Path) -> None:
+    """Write the network without its optimizer; equal weights give equal bytes.
+
+    Keras writes the day and hour and memory addresses into its archive, which would make DVC take
+    each training for a new model. The file appears whole or not at all.
+    """
+    with files.whole(path) as written:
+        model.save(written, include_optimizer=False)
+        archive = io.BytesIO()
+        with zipfile.ZipFile(written) as original, zipfile.ZipFile(archive, "w") as repeatable:
+            for name in sorted(original.namelist()):
+                data = original.read(name)
+                if name == "metadata.json":
+                    data = json.dumps(json.loads(data) | {"date_saved": "undated"}).encode()
+                if name == "config.json":
+                    data = _number_objects(data.decode()).encode()
+                repeatable.writestr(zipfile.ZipInfo(name), data)
+        written.write_bytes(archive.getvalue())
+
+
+def load(path: Path) -> keras.Model:
+    """Load a network that `save` wrote; no code in the file is run.
+
+    A file that holds anything else is refused: layers with code of their own (Lambda), members
+    that would be unpacked to other places. Raises InputError naming the file.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if strange := sorted(set(archive.namelist()) - MEMBERS):
+                raise ValueError(f"{strange[0]} is in it")
+            if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
+                raise ValueError(f"more than {MAX_BYTES:,} bytes in it")
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing; run `dvc repro` or `dvc checkout` first") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # Keras raises nearly any kind of what isn't its own
+        # The first sentence: the next ones say how to load it all the same.
+        fault = re.split(r"\.\s|\n", str(error).strip())[0][:200] or type(error).__name__
+        raise InputError(f"{path}: not a network ({fault})") from None
+
+
+def _number_objects(config: str) -> str:
+    """Count the shared objects, which Keras tells apart by where they lie in memory."""
+    numbers: dict[str, int] = {}
+
+    def number(found: re.Match) -> str:
+        return f"{found[1]}{numbers.setdefault(found[2], len(numbers))}"
+
+    return re.sub(r'("shared_object_id": )(\d+)', number, config)

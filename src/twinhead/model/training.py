@@ -1,0 +1,310 @@
+"""Fit the network: early stopping, the best epoch kept, and a killed run taken up where it was."""
+
+import io
+import json
+import os
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from sklearn.metrics import roc_auc_score
+
+from twinhead import files, params
+from twinhead.dataset import splits
+from twinhead.errors import InputError
+from twinhead.model import network
+from twinhead.model.batches import Batches
+
+EpochDone = Callable[[dict[str, float], float], None]
+"""Takes an epoch's row of the history, and the seconds it took."""
+
+
+@dataclass
+class Progress:
+    """All that a training remembers between two epochs."""
+
+    history: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int = 0
+    best_loss: float = float("inf")
+    best_weights: list[np.ndarray] = field(default_factory=list)
+    checkpoint_auroc: float = -1.0
+    checkpoint: list[np.ndarray] = field(default_factory=list)
+    diverged: int = 0
+    """The epoch in which the loss was no longer a number; 0 if it always was."""
+
+    def take(self, row: dict[str, float], weights: list[np.ndarray]) -> None:
+        self.history.append(row)
+        if row["val_loss"] < self.best_loss:
+            self.best_epoch, self.best_loss = row["epoch"], row["val_loss"]
+            self.best_weights = weights
+        auroc = row.get("val_defect_auroc")
+        if not self.checkpoint or (auroc is not None and auroc > self.checkpoint_auroc):
+            self.checkpoint_auroc = -1.0 if auroc is None else auroc
+            self.checkpoint = weights
+
+
+@dataclass(frozen=True)
+class Result:
+    model: keras.Model
+    fitted_part: keras.Model
+    """The part of the model that was trained; the same layers."""
+    progress: Progress
+    precision: str
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """A row an epoch: `epoch` from 1, then losses and accuracies of train and val."""
+        return pd.DataFrame(self.progress.history)
+
+    def best(self) -> keras.Model:
+        """The network with the weights of the epoch that has the lowest validation loss."""
+        self.fitted_part.set_weights(self.progress.best_weights)
+        return self.model
+
+    def checkpoint(self) -> keras.Model:
+        """The network with those of the epoch that has the highest validation defect AUROC."""
+        self.fitted_part.set_weights(self.progress.checkpoint)
+        return self.model
+
+    def metrics(self) -> dict:
+        """What `metrics/train.json` holds: the network's size, and the chosen epoch's losses."""
+        chosen = self.progress.history[self.progress.best_epoch - 1]
+        return {
+            "parameters": self.model.count_params(),
+            "trained_parameters": sum(int(np.prod(w.shape)) for w in self.model.trainable_weights),
+            "epochs": len(self.progress.history),
+            "best_epoch": self.progress.best_epoch,
+            "precision": self.precision,
+            **({"diverged_in_epoch": self.progress.diverged} if self.progress.diverged else {}),
+            **{name: value for name, value in chosen.items() if name != "epoch"},
+        }
+
+
+def train(
+    inputs: np.ndarray,
+    image_size: int,
+    frame: pd.DataFrame,
+    split: pd.Series,
+    model_settings: params.Model,
+    settings: params.Train,
+    state: Path,
+    epoch_done: EpochDone = lambda row, seconds: None,
+) -> Result:
+    """Fit a new network to the train split, judging each epoch on val.
+
+    Args:
+        inputs: what `Batches` takes: images, or the stored features of a frozen backbone; row i is
+            catalog row i.
+        frame: the catalog. split: each row's split.
+        state: folder for what a killed training needs to go on; to be removed when the result is
+        kept.
+
+    The same arguments give the same weights on one machine, whether or not the training was killed
+    and started again in between. Where the loss stops being a number the training ends, and the
+    epochs before count. Raises InputError if that is the first, and where a head has nothing to
+    learn from.
+    """
+    check(frame, split, model_settings)
+    targets = targets_of(frame, model_settings)
+    rows = {name: np.flatnonzero(split == name) for name in (splits.TRAIN, splits.VAL)}
+    tf.config.experimental.enable_op_determinism()
+    categories = frame["category"].nunique()
+    model = network.build(model_settings, image_size, categories, settings.seed, settings.precision)
+    if model_settings.backbone != "cnn":
+        _adapt(model, inputs, rows[splits.TRAIN], frame)
+    fitted_part = network.part_for(model, inputs)
+    lessons = Batches(inputs, rows[splits.TRAIN], targets, settings.batch_size, settings)
+    compile_for(fitted_part, settings, model_settings.tasks, steps=len(lessons))
+    fingerprint = _fingerprint(frame, split, (inputs.shape, image_size), model_settings, settings)
+    progress = _resume(fitted_part, state, fingerprint)
+    validation = Batches(inputs, rows[splits.VAL], targets)
+    for epoch in range(len(progress.history) + 1, settings.epochs + 1):
+        if epoch - 1 - progress.best_epoch >= settings.patience:
+            break
+        started = time.monotonic()
+        # Dropout, too, is a function of the seed and the epoch, not of what ran before.
+        _seed_dropout(fitted_part, settings.seed, epoch)
+        lessons.start(epoch)
+        fitted = fitted_part.fit(
+            lessons.source, initial_epoch=epoch - 1, epochs=epoch, shuffle=False, verbose=0
+        ).history
+        row = {"epoch": epoch} | _named(fitted, settings.loss_weights, model_settings.tasks)
+        row |= _validate(fitted_part, validation, targets, settings.loss_weights)
+        if not np.isfinite([row["train_loss"], row["val_loss"]]).all():
+            progress.diverged = epoch
+            if not progress.history:
+                raise InputError(diverged(progress, settings))
+            break
+        progress.take(row, fitted_part.get_weights())
+        _keep(fitted_part, state, fingerprint, progress)
+        epoch_done(row, time.monotonic() - started)
+    return Result(model, fitted_part, progress, settings.precision)
+
+
+def diverged(progress: Progress, settings: params.Train) -> str:
+    """Say when the loss stopped being a number, and what to try."""
+    kept = f"; epoch {progress.best_epoch} is kept" if progress.history else ""
+    return (
+        f"the loss is no longer a number in epoch {progress.diverged}{kept}; try a lower"
+        f" train.learning_rate than {settings.learning_rate:g}"
+    )
+
+
+def _adapt(model: keras.Model, inputs: np.ndarray, rows: np.ndarray, frame: pd.DataFrame) -> None:
+    if inputs.ndim == 4:
+        batches = Batches(inputs, rows, {})
+        features, views = network.trunk(model).predict(batches, verbose=0), 1
+    else:
+        features, views = np.concatenate(inputs[rows]), inputs.shape[1]
+    numbers = frame["category"].astype("category").cat.codes.to_numpy()[rows]
+    defective = frame["defective"].to_numpy()[rows]
+    network.adapt(model, features, np.repeat(numbers, views), np.repeat(defective, views))
+
+
+def check(frame: pd.DataFrame, split: pd.Series, settings: params.Model) -> None:
+    """Raise InputError where a head has nothing to learn from in the train split."""
+    kinds = set(frame["defective"][split == splits.TRAIN])
+    if "defect" in settings.tasks and len(kinds) < 2:
+        lacking = "good" if kinds == {1} else "defective"
+        raise InputError(
+            f"the train split holds no {lacking} image, so the defect head can't learn: data.root"
+            " needs some and split.protocol random, or else set model.tasks to [category] and"
+            " explain.head to category"
+        )
+
+
+def targets_of(frame: pd.DataFrame, settings: params.Model) -> dict[str, np.ndarray]:
+    """What each head is to say of each catalog row, by task: (rows,), int32 and float32."""
+    targets = {
+        "category": frame["category"].astype("category").cat.codes.to_numpy(np.int32),
+        "defect": frame["defective"].to_numpy(np.float32),
+    }
+    return {task: targets[task] for task in settings.tasks}
+
+
+def compile_for(model: keras.Model, settings: params.Train, tasks: list[str], steps: int) -> None:
+    """Give the network its losses, metrics and optimizer; an epoch has so many steps."""
+    losses = {"category": "sparse_categorical_crossentropy", "defect": "binary_crossentropy"}
+    rate = settings.learning_rate
+    if settings.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(rate, settings.epochs * steps)
+    model.compile(
+        optimizer=keras.optimizers.Adam(rate),
+        loss={task: losses[task] for task in tasks},
+        loss_weights={task: getattr(settings.loss_weights, task) for task in tasks},
+        metrics={task: ["accuracy"] for task in tasks},
+    )
+    model.optimizer.build(model.trainable_variables)
+
+
+def _named(
+    fitted: dict[str, list[float]], weights: params.LossWeights, tasks: list[str]
+) -> dict[str, float]:
+    """One epoch's history under our names; with a single head Keras leaves the head's name out."""
+    values = {name: value[0] for name, value in fitted.items()}
+    if len(tasks) == 1:
+        values[f"{tasks[0]}_accuracy"] = values.pop("accuracy")
+        values[f"{tasks[0]}_loss"] = values["loss"] / getattr(weights, tasks[0])
+    return {f"train_{name}": values[name] for name in sorted(values)}
+
+
+def _validate(
+    model: keras.Model,
+    batches: Batches,
+    targets: dict[str, np.ndarray],
+    weights: params.LossWeights,
+) -> dict[str, float]:
+    """Judge val in one pass: losses and accuracies as Keras gives them for train, and the AUROC."""
+    predicted, rows = model.predict(batches.source, verbose=0), batches.items[:, 0]
+    result = {"val_loss": 0.0}
+    for task, values in targets.items():
+        truth, scores = values[rows], predicted[task].astype(np.float64)
+        if task == "category":
+            likelihood = scores[np.arange(len(truth)), truth]
+            hits = scores.argmax(axis=1) == truth
+        else:
+            likelihood = np.where(truth == 1, scores[:, 0], 1 - scores[:, 0])
+            hits = (scores[:, 0] > 0.5) == truth
+            if len(set(truth)) == 2 and np.isfinite(scores).all():
+                result["val_defect_auroc"] = float(roc_auc_score(truth, scores[:, 0]))
+        loss = -np.log(np.clip(likelihood, 1e-7, 1)).mean()
+        result[f"val_{task}_loss"], result[f"val_{task}_accuracy"] = float(loss), float(hits.mean())
+        result["val_loss"] += getattr(weights, task) * float(loss)
+    return result
+
+
+def _seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Dropout) and layer.rate:
+            layer.seed_generator.state.assign(
+                np.random.default_rng((seed, epoch, layer.seed)).integers(0, 2**31, 2)
+            )
+
+
+def _fingerprint(
+    frame: pd.DataFrame,
+    split: pd.Series,
+    sizes: tuple,
+    model_settings: params.Model,
+    settings: params.Train,
+) -> str:
+    """Name everything that decides the outcome: data, params and the code that trains."""
+    seen = sha256(frame.to_csv().encode() + split.to_csv().encode())
+    seen.update(str((sizes, model_settings, settings)).encode())
+    package = Path(__file__).parents[1]
+    for folder in ("backbones", "dataset", "model"):
+        for source in sorted((package / folder).rglob("*.py")):
+            seen.update(source.read_bytes())
+    return seen.hexdigest()
+
+
+def _keep(model: keras.Model, state: Path, fingerprint: str, progress: Progress) -> None:
+    apart = (*_ARRAYS, "diverged")
+    facts = {name: value for name, value in vars(progress).items() if name not in apart}
+    arrays = {
+        "weights": model.get_weights(),
+        "optimizer": [np.asarray(variable) for variable in model.optimizer.variables],
+        **{name: getattr(progress, name) for name in _ARRAYS},
+    }
+    packed = io.BytesIO()
+    np.savez(
+        packed,
+        facts=np.array(json.dumps(facts | {"fingerprint": fingerprint})),
+        **{
+            f"{name}_{i}": value
+            for name, values in arrays.items()
+            for i, value in enumerate(values)
+        },
+    )
+    with files.whole(state / "state.npz") as part, part.open("wb") as file:
+        file.write(packed.getvalue())
+        file.flush()
+        os.fsync(file.fileno())  # else a power failure could leave the new name on an empty file
+
+
+def _resume(model: keras.Model, state: Path, fingerprint: str) -> Progress:
+    try:
+        kept = np.load(state / "state.npz", allow_pickle=False)
+        facts = json.loads(str(kept["facts"]))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # none, or half a file
+        return Progress()
+    if facts.pop("fingerprint") != fingerprint:
+        return Progress()
+
+    def arrays(name: str) -> list[np.ndarray]:
+        return [kept[f"{name}_{i}"] for i in range(sum(key.startswith(f"{name}_") for key in kept))]
+
+    model.set_weights(arrays("weights"))
+    for variable, value in zip(model.optimizer.variables, arrays("optimizer"), strict=True):
+        variable.assign(value)
+    return Progress(**facts, **{name: arrays(name) for name in _ARRAYS})
+
+
+_ARRAYS = ("best_weights", "checkpoint")

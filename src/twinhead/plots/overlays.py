@@ -1,0 +1,73 @@
+"""Photographs beside their masks and their heat maps."""
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from twinhead.attribution import localisation
+from twinhead.attribution.scale import full_colour
+from twinhead.plots import heatmap, style
+
+
+def draw(
+    predictions: pd.DataFrame,
+    explanations: pd.DataFrame,
+    heat: np.ndarray,
+    images: np.ndarray,
+    masks: dict[int, np.ndarray],
+    folder: Path,
+) -> None:
+    """One picture for each test image that `explain` has chosen.
+
+    explanations: `reports/explanations.csv`, whose `drawn` is the place in heat, (chosen, size,
+    size), float32. predictions: of every image; its index is the image's in images and masks.
+    """
+    chosen = explanations[explanations["drawn"] >= 0].set_index("path")
+    scale = full_colour(explanations)
+    told = localisation.with_outcomes(predictions[predictions["path"].isin(chosen.index)])
+    for number, row in told.iterrows():
+        name, title, subtitle = localisation.describe(row)
+        shown = heat[chosen.at[row["path"], "drawn"]]
+        overlay(images[number], masks.get(number), shown, scale, title, subtitle, folder / name)
+
+
+def overlay(
+    image: np.ndarray,
+    mask: np.ndarray | None,
+    heat: np.ndarray,
+    scale: float,
+    title: str,
+    subtitle: str,
+    path: Path,
+) -> None:
+    """The photograph, the photograph with the defect's outline, and the heat map over it.
+
+    image: (size, size, 3), uint8. mask: (size, size), bool, or None. heat: (size, size), from 0 up;
+    `scale` and above get the brightest colour.
+    """
+    figure = Figure(figsize=(9.4, 3.5), layout="constrained")
+    photograph, marked, heated = figure.subplots(1, 3)
+    for axes in (photograph, marked, heated):
+        axes.imshow(image)
+        axes.set_axis_off()
+    photograph.set_title("photograph", weight="normal", size=9)
+    if mask is not None:
+        marked.contour(mask, [0.5], colors=["#00e5ff"], linewidths=1.2)
+    text = "true defect (mask)" if mask is not None else "no mask for this image"
+    marked.set_title(text, weight="normal", size=9)
+    grey = image.mean(axis=2)
+    heated.imshow(grey, cmap="gray", vmin=0, vmax=255)
+    shown = np.clip(heat / scale, 0, 1)
+    opacity = heatmap.opacity(shown)
+    drawn = heated.imshow(shown, cmap=heatmap.COLOURS, vmin=0, vmax=1, alpha=opacity)
+    if mask is not None:
+        heated.contour(mask, [0.5], colors=["#00e5ff"], linewidths=0.8)
+    heated.set_title("heat map (one scale for all images)", weight="normal", size=9)
+    colour_bar = matplotlib.cm.ScalarMappable(drawn.norm, heatmap.COLOURS)
+    figure.colorbar(colour_bar, ax=heated, shrink=0.8, ticks=[0, 0.5, 1])
+    figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11)
+    figure.supxlabel(subtitle, x=0.01, ha="left", size=9)
+    style.save(figure, path)

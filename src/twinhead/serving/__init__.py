@@ -1,0 +1,1 @@
+"""Photographs in, answers out: on the command line, in MLflow, from Python."""

@@ -1,0 +1,61 @@
+"""What an answer needs beside the network: the categories' names, the threshold, the heat map."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from twinhead import params, paths
+from twinhead.attribution.scale import full_colour
+from twinhead.errors import InputError
+
+FILE = "metadata.json"
+"""What an MLflow model calls its copy."""
+
+
+@dataclass(frozen=True)
+class Metadata:
+    categories: list[str]
+    threshold: float | None
+    """The defect probability that makes a product defective; None without that head."""
+    head: str
+    method: str
+    """What the heat map explains, and how: `explain` in params.yaml."""
+    scale: float | None
+    """The heat at which the colours end; None where the heat maps haven't been made yet."""
+
+
+def collect(root: Path = Path()) -> Metadata:
+    """Gather the metadata from the files that the pipeline has left below `root`.
+
+    Raises InputError naming a file that is missing.
+    """
+    settings = params.load(root / paths.PARAMS).explain
+    explained = root / paths.EXPLANATIONS
+    return Metadata(
+        categories=_json(root / paths.LABELS)["categories"],
+        threshold=_json(root / paths.metrics("evaluate")).get("threshold"),
+        head=settings.head,
+        method=settings.method,
+        scale=full_colour(pd.read_csv(explained)) if explained.exists() else None,
+    )
+
+
+def write(metadata: Metadata, path: Path) -> None:
+    path.write_text(json.dumps(asdict(metadata), indent=2, ensure_ascii=False), encoding="utf-8")
+
+
+def read(path: Path) -> Metadata:
+    """Raises InputError naming the file if it holds something else."""
+    try:
+        return Metadata(**_json(Path(path)))
+    except (TypeError, ValueError):
+        raise InputError(f"{path}: not the metadata of a twinhead model") from None
+
+
+def _json(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing; run `dvc repro` or `dvc checkout` first") from None

@@ -1,0 +1,142 @@
+"""Photographs in, answers out: what `predict` and the served model have in common."""
+
+import base64
+import binascii
+import threading
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from twinhead import paths
+from twinhead.attribution import maps
+from twinhead.errors import InputError
+from twinhead.ingest import images
+from twinhead.model import network
+from twinhead.model.batches import PREDICT_SIZE
+from twinhead.plots import heatmap
+from twinhead.serving import metadata
+from twinhead.serving.metadata import Metadata
+
+LONGEST = 1024
+"""No side of a drawn heat map is longer; what is more than the network sees helps only the eye."""
+STORED = Path("artifacts")
+"""Where an MLflow model keeps the network and the metadata, by their files' names."""
+
+
+class Predictor:
+    """A network with its metadata. Several threads may ask it."""
+
+    def __init__(self, model: keras.Model, known: Metadata) -> None:
+        """Raises InputError where the metadata are of another network."""
+        self.model, self.metadata = model, known
+        self.size: int = model.input_shape[1]
+        self.tasks = list(model.output)
+        self._alone = threading.Lock()  # TensorFlow builds its functions at the first call
+        if "category" in self.tasks:
+            count = model.output["category"].shape[-1]
+            if count != len(known.categories):
+                found = f"{count} categories, its labels {len(known.categories)}"
+                raise InputError(f"the network knows {found}: not of one run; run `dvc repro`")
+        if "defect" in self.tasks and known.threshold is None:
+            raise InputError("the network has a defect head but no threshold; run `dvc repro`")
+
+    def answer(self, pixels: np.ndarray) -> list[dict]:
+        """Answer for decoded photographs, (images, size, size, 3), uint8, in their order.
+
+        Each answer has, for the heads that the network has, `category` and `category_probability`;
+        `defect_probability`, and as `defective` whether it reaches the threshold.
+        """
+        answers = []
+        for at in range(0, len(pixels), PREDICT_SIZE):
+            batch = pixels[at : at + PREDICT_SIZE]
+            with self._alone:
+                found = self._network(tf.constant(batch, tf.float32))
+            given = {task: values.numpy() for task, values in found.items()}
+            for row in range(len(batch)):
+                answer: dict = {}
+                if "category" in given:
+                    probabilities = given["category"][row]
+                    answer["category"] = self.metadata.categories[probabilities.argmax()]
+                    answer["category_probability"] = float(probabilities.max())
+                if "defect" in given:
+                    probability = float(given["defect"][row, 0])
+                    answer["defect_probability"] = probability
+                    answer["defective"] = probability >= self.metadata.threshold
+                answers.append(answer)
+        return answers
+
+    def heat(self, pixels: np.ndarray) -> np.ndarray:
+        """The photographs' heat maps: (images, size, size), float32, from 0 up.
+
+        Raises InputError where it isn't known at which heat the colours end.
+        """
+        self.check_scale()
+        found = [np.empty((0, self.size, self.size), np.float32)]
+        for at in range(0, len(pixels), PREDICT_SIZE // 2):
+            with self._alone:
+                found.append(self._mapper(pixels[at : at + PREDICT_SIZE // 2]))
+        return np.concatenate(found)
+
+    def check_scale(self) -> None:
+        """Raise InputError where it isn't known at which heat the colours end."""
+        if self.metadata.scale is None:
+            raise InputError(f"{paths.EXPLANATIONS} is missing, so the heat maps have no scale")
+
+    def draw(self, data: bytes, name: Path | str, found: np.ndarray) -> bytes:
+        """A photograph with its heat map over it: a PNG file in the photograph's proportions.
+
+        data: the photograph's file, which errors call by `name`; found: its heat, (size, size).
+        """
+        return heatmap.png(images.picture(data, name, LONGEST), found, self.metadata.scale)
+
+    @cached_property
+    def _network(self) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+        # Built once for batches of all lengths; predict_on_batch takes seconds for several of them.
+        signature = [tf.TensorSpec(self.model.input_shape, tf.float32)]
+        return tf.function(lambda batch: self.model(batch, training=False), signature)
+
+    @cached_property
+    def _mapper(self) -> Callable[[np.ndarray], np.ndarray]:
+        return maps.mapper(self.model, self.metadata.head, self.metadata.method)
+
+
+def load(place: Path) -> Predictor:
+    """Take the network `models/model.keras` of a workspace, or the folder of an MLflow model.
+
+    Raises InputError if there is none, or if what it needs beside the network is missing.
+    """
+    place = Path(place)
+    if place.is_dir():
+        file, known = place / STORED / paths.MODEL.name, place / STORED / metadata.FILE
+        if not known.is_file():
+            raise InputError(f"{place}: not a folder of an MLflow model of twinhead")
+        return Predictor(network.load(file), metadata.read(known))
+    if not place.is_file():
+        raise InputError(
+            f"{place} is missing; run `dvc repro` or `dvc checkout`, or name another with --model"
+        )
+    if place.name != paths.MODEL.name:
+        # The threshold in metrics/ was chosen for that one; another's would be wrong unnoticed.
+        raise InputError(f"{place}: expected {paths.MODEL}, the one that the pipeline has judged")
+    root = place.parents[1] if len(place.parents) > 1 else Path("..")
+    return Predictor(network.load(place), metadata.collect(root))
+
+
+def file_bytes(given: object, name: str) -> bytes:
+    """A photograph's file from bytes or from base64 text, with or without `data:image/…;base64,`.
+
+    Raises InputError naming the photograph if it is neither.
+    """
+    if isinstance(given, (bytes, bytearray, memoryview)):
+        return bytes(given)
+    if not isinstance(given, str):
+        raise InputError(f"{name}: expected a file's bytes or base64, found {type(given).__name__}")
+    text = given.partition(",")[2] if given.startswith("data:") else given
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InputError(f"{name}: not base64 ({error})") from None

@@ -1,0 +1,60 @@
+"""The model as MLflow serves it. MLflow runs a copy of this file; nothing here imports it."""
+
+import base64
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.pyfunc import PythonModel
+
+from twinhead import stage
+from twinhead.errors import InputError
+
+
+class Served(PythonModel):
+    """Answers for a table of photographs, as predictor.Predictor does."""
+
+    def load_context(self, context) -> None:
+        with stage.loading():
+            from twinhead.model import network
+            from twinhead.serving import metadata, predictor
+
+        model = network.load(context.artifacts["network"])
+        self.predictor = predictor.Predictor(model, metadata.read(context.artifacts["metadata"]))
+        size = self.predictor.size
+        # The first answer takes seconds longer: not one that somebody waits for.
+        self.predictor.answer(np.zeros((1, size, size, 3), np.uint8))
+
+    def predict(self, model_input: pd.DataFrame, params: dict | None = None) -> list[dict]:
+        """Return an answer per photograph; with the param `heat_map` also a PNG file as base64.
+
+        model_input: its column `image` holds files, as bytes or base64 text. One that can't be read
+        refuses the request, with status 400 and a message that names it.
+        """
+        from twinhead.ingest import images
+        from twinhead.serving import predictor
+
+        size, total = self.predictor.size, len(model_input)
+        try:
+            files = []
+            for number, given in enumerate(model_input["image"], start=1):
+                name = f"photograph {number} of {total}"
+                files.append((predictor.file_bytes(given, name), name))
+            decoded = [images.decode(data, name, size) for data, name in files]
+            pixels = np.array(decoded, np.uint8).reshape(-1, size, size, 3)
+            answers = self.predictor.answer(pixels)
+            if (params or {}).get("heat_map"):
+                heat = self.predictor.heat(pixels)
+                for answer, (data, name), found in zip(answers, files, heat, strict=True):
+                    png = self.predictor.draw(data, name, found)
+                    answer["heat_map"] = base64.b64encode(png).decode()
+        except InputError as error:
+            refusal = MlflowException.invalid_parameter_value(str(error))
+            # The scoring server writes the whole request before the message; this takes its place.
+            refusal.json_kwargs = {"message": str(error)}
+            raise refusal from None
+        return answers
+
+
+mlflow.models.set_model(Served())

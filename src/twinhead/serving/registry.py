@@ -1,0 +1,300 @@
+"""The model, for use: logged to its run, registered as a version, and the best of them champion."""
+
+import base64
+import json
+import os
+import re
+import shutil
+import tempfile
+import warnings
+from hashlib import sha256
+from importlib.metadata import version
+from io import BytesIO
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+from mlflow.entities import LoggedModelOutput, Metric, Run
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
+from mlflow.tracking import MlflowClient
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from PIL import Image
+
+from twinhead import evaluation, params, paths
+from twinhead.dataset import pixels, splits, tables
+from twinhead.errors import InputError
+from twinhead.serving import code, metadata
+from twinhead.tracking import identity, store
+
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+CHAMPION = "champion"
+SERVED_TAG = "twinhead.served"
+"""On a run and on a version: the digest of the network and of what its answers need beside it."""
+RESAMPLES = 1000
+SERVED = Path(__file__).with_name("pyfunc.py")
+NEEDED = ("keras", "matplotlib", "numpy", "pandas", "pillow", "pydantic", "pyyaml", "tensorflow")
+"""What a server has to install for serving/pyfunc.py, beside MLflow."""
+
+
+def keep(run_id: str, settings: params.Params) -> None:
+    """Log the workspace's model to its run, register it, and let it challenge the champion.
+
+    A model that the run has already is left alone; one whose threshold, heat map or code has
+    changed since takes the place of the old one; an equal one of another run gets no second
+    version.
+    """
+    source = sha256(b"".join(file.read_bytes() for file in sorted(code.needed(SERVED))))
+    answered = [vars(metadata.collect()), sha256(paths.MODEL.read_bytes()).hexdigest()]
+    answered.append(source.hexdigest())
+    digest = sha256(json.dumps(answered).encode()).hexdigest()
+    client = MlflowClient()
+    run = client.get_run(run_id)
+    if run.data.tags.get(SERVED_TAG) == digest:
+        return
+    model_id = _log(run)
+    with store.alone():
+        print(f"model: {_register(settings, run, model_id, digest)}", flush=True)
+    client.set_tag(run_id, SERVED_TAG, digest)
+
+
+def crown(settings: params.Params, wanted: str) -> str:
+    """Make a version champion, named by its number or by its run's id or name; say what was done.
+
+    Raises InputError if there is no such version.
+    """
+    name = _connect(settings)
+    with store.alone():
+        known = _versions(name)
+        digests = {run.data.tags.get(SERVED_TAG) for run in _runs(settings, wanted)} - {None}
+        of_run = [one for one in known if one.tags.get(SERVED_TAG) in digests]
+        found = [one for one in known if str(one.version) == wanted] or of_run
+        if not found:
+            numbers = ", ".join(str(one.version) for one in known) or "none"
+            raise InputError(f"{wanted}: no version or run of {name}; its versions: {numbers}")
+        before, chosen = _champion(name), found[0].version
+        MlflowClient().set_registered_model_alias(name, CHAMPION, chosen)
+    instead = f" instead of version {before}" if before not in (None, str(chosen)) else ""
+    return f"version {chosen} of {name} is champion{instead}"
+
+
+def listing(settings: params.Params) -> str:
+    """The registered versions, newest first, with their runs; the champion is marked."""
+    name = _connect(settings)
+    champion = _champion(name)
+    names = {run.info.run_id: run.info.run_name for run in _runs(settings)}
+    lines = [
+        f"version {one.version}  run {one.run_id} {names.get(one.run_id, '(deleted)')}"
+        + (f"  {CHAMPION}" if str(one.version) == champion else "")
+        for one in _versions(name)
+    ]
+    return "\n".join(lines) or f"no version of {name} is registered; `dvc repro` registers one"
+
+
+def fetch(uri: str, folder: Path) -> Path:
+    """Download a model, such as models:/twinhead@champion, and return the folder it lies in."""
+    try:
+        _open_store()
+        return Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder)))
+    except MlflowException as error:
+        raise InputError(f"{uri}: {str(error).splitlines()[0]}") from None
+
+
+def save(folder: Path, about: Model | None = None) -> None:
+    """Write the workspace's model as MLflow keeps one: a folder with all that a server needs."""
+    with tempfile.TemporaryDirectory() as place, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # MLflow's use of pandas
+        known, package = Path(place) / metadata.FILE, Path(place) / "twinhead"
+        for file in code.needed(SERVED):
+            copy = package / file.relative_to(code.SOURCE / "twinhead")
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, copy)
+        metadata.write(metadata.collect(), known)
+        mlflow.pyfunc.save_model(
+            folder,
+            python_model=str(SERVED),
+            code_paths=[str(package)],
+            artifacts={"network": str(paths.MODEL), "metadata": str(known)},
+            signature=_signature(),
+            input_example=_example(),
+            pip_requirements=[f"{name}=={version(name)}" for name in NEEDED],
+            mlflow_model=about,
+        )
+
+
+def _log(run: Run) -> str:
+    """Make the run's logged model, or renew it where it has one; return its id.
+
+    mlflow.pyfunc.log_model does as much and then loads TensorFlow to try the example out; a test
+    does that, on a real server.
+    """
+    client, run_id = MlflowClient(), run.info.run_id
+    found = client.search_logged_models(
+        [run.info.experiment_id], f"source_run_id = '{run_id}'", max_results=1
+    )
+    new = (run.info.experiment_id, "model", run_id)
+    logged = found[0] if found else client.create_logged_model(*new)
+    with tempfile.TemporaryDirectory() as place:
+        save(Path(place) / "model", Model(run_id=run_id, model_id=logged.model_id))
+        client.log_model_artifacts(logged.model_id, str(Path(place) / "model"))
+    client.finalize_logged_model(logged.model_id, "READY")
+    if not found:
+        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+        judged = [name for name in run.data.metrics if name.startswith(f"{splits.TEST}/")]
+        points = [client.get_metric_history(run_id, name)[-1] for name in judged]
+        client.log_batch(run_id, [_of_model(point, logged.model_id) for point in points])
+    return logged.model_id
+
+
+def _of_model(point: Metric, model_id: str) -> Metric:
+    """The same number as one of the model, which the UI's page of models shows."""
+    return Metric(point.key, point.value, point.timestamp, point.step, model_id=model_id)
+
+
+def _signature() -> ModelSignature:
+    metrics = json.loads(paths.metrics("evaluate").read_text(encoding="utf-8"))[splits.TEST]
+    answers = []
+    if "category" in metrics:
+        answers += [
+            ColSpec(DataType.string, "category"),
+            ColSpec(DataType.double, "category_probability"),
+        ]
+    if "defect" in metrics:
+        answers += [
+            ColSpec(DataType.double, "defect_probability"),
+            ColSpec(DataType.boolean, "defective"),
+        ]
+    answers.append(ColSpec(DataType.string, "heat_map", required=False))
+    return ModelSignature(
+        # Text, not `binary`: of that, the scoring server decodes base64 in some of its formats and
+        # drops what isn't base64 without a word. From Python, bytes pass as well.
+        inputs=Schema([ColSpec(DataType.string, "image")]),
+        outputs=Schema(answers),
+        params=ParamSchema([ParamSpec("heat_map", DataType.boolean, False)]),
+    )
+
+
+def _example() -> pd.DataFrame:
+    file = BytesIO()
+    Image.fromarray(pixels.load(paths.PIXELS)[0]).save(file, "PNG")
+    return pd.DataFrame({"image": [base64.b64encode(file.getvalue()).decode()]})
+
+
+def _register(settings: params.Params, run: Run, model_id: str, digest: str) -> str:
+    """Make a version of a new model, compare it with the champion, and say what came of it."""
+    client, name = MlflowClient(), _name(settings)
+    source, known = f"models:/{model_id}", _versions(name)
+    for one in known:
+        if one.source == source:
+            client.set_model_version_tag(name, one.version, SERVED_TAG, digest)
+            return f"version {one.version} of {name} is renewed"
+        if one.tags.get(SERVED_TAG) == digest:
+            return f"the same as version {one.version} of {name}"
+    if not known and not _exists(name):
+        client.create_registered_model(name, description="Photographs in, answers out.")
+    tags = {SERVED_TAG: digest, identity.DATA_TAG: run.data.tags[identity.DATA_TAG]}
+    made = client.create_model_version(name, source, run.info.run_id, tags=tags, model_id=model_id)
+    champion = _champion(name)
+    better, why = True, "it is the first"
+    if champion is not None:
+        better, why = _challenge(name, champion, tags)
+    if better:
+        client.set_registered_model_alias(name, CHAMPION, made.version)
+        return f"version {made.version} of {name} is champion: {why}"
+    return f"version {made.version} of {name}; version {champion} stays champion: {why}"
+
+
+def _challenge(name: str, champion: str, tags: dict[str, str]) -> tuple[bool, str]:
+    """Whether the workspace's model beats the champion on the same test images, and why."""
+    client = MlflowClient()
+    holder = client.get_model_version(name, champion)
+    if holder.tags.get(identity.DATA_TAG) != tags[identity.DATA_TAG]:
+        return False, "it was judged on another data set"
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            file = client.download_artifacts(holder.run_id, "evaluate/predictions.csv", folder)
+        except (MlflowException, OSError):
+            return False, "its run has no predictions to compare with"
+        return compare(read_test(paths.PREDICTIONS), read_test(Path(file)))
+
+
+def read_test(file: Path) -> pd.DataFrame:
+    """The rows of a predictions table that are for test, by path."""
+    table = tables.read(file)
+    return table[table["split"] == splits.TEST].sort_values("path", ignore_index=True)
+
+
+def compare(new: pd.DataFrame, champion: pd.DataFrame) -> tuple[bool, str]:
+    """Whether a new model's test AUROC, as the mean over categories, surely exceeds the champion's.
+
+    Both are predictions of the test images, sorted by path. Surely: the 95% interval of the
+    difference, from a bootstrap over these images, lies above 0. Also returns why, in words.
+    """
+    truth = ["path", "category", "defective"]
+    if not new[truth].equals(champion[truth]):
+        return False, "it was judged on other test images"
+    if "defect_probability" not in new or "defect_probability" not in champion:
+        return False, "only models with a defect head are compared"
+    found = evaluation.advantage(
+        new["defective"].to_numpy(),
+        new["defect_probability"].to_numpy(),
+        champion["defect_probability"].to_numpy(),
+        new["category"].to_numpy(),
+        RESAMPLES,
+    )
+    if found["advantage"] is None:
+        return False, "no category has both good and defective test images"
+    difference, low, high = found.values()
+    said = f"test AUROC {difference:+.3f} (95% interval {low:+.3f} to {high:+.3f})"
+    return low > 0, said
+
+
+def _connect(settings: params.Params) -> str:
+    """Point MLflow at the store; return the registered model's name."""
+    try:
+        _open_store()
+        _versions(_name(settings))
+    except MlflowException as error:
+        said = str(error).splitlines()[0]
+        raise InputError(f"MLflow at {store.address()} can't be used: {said}") from None
+    return _name(settings)
+
+
+def _open_store() -> None:
+    address = store.address()
+    file = Path(address.removeprefix("sqlite:///"))
+    if address != str(file) and not file.is_file():
+        raise InputError(f"{file} is missing, so there are no models; `dvc repro` makes one")
+    mlflow.set_tracking_uri(address)
+
+
+def _name(settings: params.Params) -> str:
+    """The experiment's name, without what the registry or its searches don't take."""
+    return re.sub(r"[/:'\"\\]", "-", settings.tracking.experiment)
+
+
+def _versions(name: str) -> list[ModelVersion]:
+    """Newest first."""
+    found = MlflowClient().search_model_versions(f"name = '{name}'")
+    return sorted(found, key=lambda one: int(one.version), reverse=True)
+
+
+def _champion(name: str) -> str | None:
+    if not _exists(name):
+        return None
+    found = MlflowClient().get_registered_model(name).aliases.get(CHAMPION)
+    return None if found is None else str(found)
+
+
+def _exists(name: str) -> bool:
+    return bool(MlflowClient().search_registered_models(f"name = '{name}'"))
+
+
+def _runs(settings: params.Params, wanted: str | None = None) -> list[Run]:
+    """The experiment's runs, or those of this id or name."""
+    experiment = MlflowClient().get_experiment_by_name(settings.tracking.experiment)
+    ids = [experiment.experiment_id] if experiment else []
+    found = MlflowClient().search_runs(ids, max_results=50_000) if ids else []
+    return [run for run in found if wanted in (None, run.info.run_id, run.info.run_name)]

@@ -1,0 +1,144 @@
+"""What a stage leaves goes to the experiment's run; what the run lacks is filled in from files."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+
+import pandas as pd
+from mlflow.entities import RunStatus, RunTag
+from mlflow.tracking import MlflowClient
+
+from twinhead import errors, params, paths
+from twinhead import stage as runner
+from twinhead.tracking import identity, metrics, runs, store
+from twinhead.tracking.live import FAILURE_TAG, Live, spared
+from twinhead.tracking.training_log import FOLDER, TrainingLog
+
+FILES = {
+    "index": [paths.metrics("index"), paths.LABELS, paths.REMARKS],
+    "split": [paths.metrics("split"), paths.SPLITS],
+    "train": [paths.metrics("train"), paths.HISTORY, paths.MODEL],
+    "evaluate": [paths.metrics("evaluate"), paths.PREDICTIONS],
+    "embed": [paths.metrics("embed"), paths.EMBEDDING],
+    "explain": [paths.metrics("explain"), paths.EXPLANATIONS],
+    "plots": [paths.PLOTS / name for name in ("train", "evaluate", "embed")] + [paths.OVERLAYS],
+    "report": [paths.REPORT],
+}
+"""What the run gets of each stage, in the pipeline's order."""
+
+
+@contextmanager
+def running(stage: str, settings: params.Params) -> Iterator[Live]:
+    """Open the experiment's run, made where there is none, while a stage works.
+
+    A stage that fails or is stopped leaves it failed or killed, with the reason in a tag. Raises
+    InputError before a training if the store can't be used and `tracking.on_failure` is "stop".
+    """
+    live = Live(stage, _log(settings))
+    must = stage == "train" and settings.tracking.on_failure == "stop"
+    remedy = "; make it reachable, or set tracking.on_failure to continue" if must else None
+    try:
+        with runner.parting(live.leave):
+            with spared(live, remedy):
+                runs.start(live, settings)
+            yield live
+    except KeyboardInterrupt:
+        live.kill()
+        raise
+    except Exception as error:
+        live.close(RunStatus.FAILED, errors.told(error) or f"{type(error).__name__}: {error}")
+        raise
+
+
+def record(
+    stage: str,
+    settings: params.Params,
+    live: Live | None = None,
+    last: Callable[[str, params.Params], None] = lambda run_id, settings: None,
+) -> None:
+    """Send what a stage, and each before it, has left to the experiment's run.
+
+    `live` is the run that the stage has open; `last` is called with the run's id before it is
+    called finished. Nothing is sent twice. A store that can't be used stops no stage: the files
+    stay, and calling this later, without `live`, sends them; that raises InputError if the store
+    still can't be used. Reads the stages' files in the current directory, the model and
+    `metrics/index.json` at least.
+    """
+    by_hand = live is None
+    live = live or Live(stage, _log(settings))
+    digests = identity.digests(settings)
+    if stage == "train":
+        live.log.close(digests[identity.MODEL_TAG])
+    with spared(live, remedy="" if by_hand else None):
+        known = [run for run in runs.find(store.connect(settings), digests) if run != live.run_id]
+        if known:
+            if live.run_id:  # the same model once more: its run is complete already
+                MlflowClient().delete_run(live.run_id)
+            live.run_id = known[0]
+            runs.sign(live.run_id, settings)
+        elif not live.run_id:
+            runs.start(live, settings)
+        MlflowClient().set_tag(live.run_id, identity.MODEL_TAG, digests[identity.MODEL_TAG])
+        for name in _up_to(stage):
+            _send(live.run_id, name, live.log)
+        last(live.run_id, settings)
+        MlflowClient().set_terminated(live.run_id)
+        if FAILURE_TAG in MlflowClient().get_run(live.run_id).data.tags:
+            MlflowClient().delete_tag(live.run_id, FAILURE_TAG)
+
+
+def _send(run_id: str, stage: str, log: TrainingLog) -> None:
+    client = MlflowClient()
+    found = [path for path in FILES[stage] if path.exists()]
+    digest = sha256("".join(map(identity.file_digest, found)).encode()).hexdigest()
+    if not found or client.get_run(run_id).data.tags.get(f"twinhead.{stage}") == digest:
+        return
+    if paths.metrics(stage) in found:
+        measured = json.loads(paths.metrics(stage).read_text(encoding="utf-8"))
+        client.log_batch(run_id, metrics.of_stage(stage, measured))
+    if stage == "train":
+        _send_curves(run_id, log.read())
+    for path in found:
+        if path.is_dir():
+            client.log_artifacts(run_id, str(path), f"{stage}/{path.name}")
+        else:
+            client.log_artifact(run_id, str(path), stage)
+    client.set_tag(run_id, f"twinhead.{stage}", digest)
+
+
+def _send_curves(run_id: str, page: dict) -> None:
+    """Send the epochs and seconds that the run lacks: the store was away, or DVC had the model."""
+    client, history = MlflowClient(), pd.read_csv(paths.HISTORY)
+    logged = {metric.step for metric in client.get_metric_history(run_id, "loss/train")}
+    points = [
+        point
+        for row in history[~history["epoch"].isin(logged)].to_dict("records")
+        for point in metrics.of_epoch(row)
+    ]
+    if page.get("model") == identity.file_digest(paths.MODEL):
+        logged = {metric.step for metric in client.get_metric_history(run_id, "seconds_per_epoch")}
+        points += [
+            metrics.point("seconds_per_epoch", page["seconds"][str(epoch)], epoch)
+            for epoch in history["epoch"]
+            if epoch not in logged and str(epoch) in page["seconds"]
+        ]
+        tags = [RunTag(f"machine.{name}", fact) for name, fact in page["machine"].items()]
+        client.log_batch(run_id, tags=tags)
+    for start in range(0, len(points), 1000):  # the most that a server takes at once
+        client.log_batch(run_id, points[start : start + 1000])
+
+
+def _up_to(stage: str) -> list[str]:
+    """The stage and those before it whose files are surely of the same experiment."""
+    names = list(FILES)[: list(FILES).index(stage) + 1]
+    return [name for name in names if (stage, name) != ("explain", "embed")]
+
+
+def _log(settings: params.Params) -> TrainingLog:
+    """The page of the training under these params: whatever decides the model is in its name."""
+    parts = settings.model_dump(include={"data", "split", "features", "model", "train"})
+    digest = sha256(
+        (json.dumps(parts, sort_keys=True) + identity.data_digest()).encode()
+    ).hexdigest()
+    return TrainingLog(store.repository() / FOLDER / f"{digest[:16]}.json")
