@@ -108,6 +108,8 @@ class Model(Section):
     backbone: Literal["cnn", "efficientnet_lite0"]
     weights: Literal["imagenet", "random"]
     frozen: bool
+    memory: Annotated[int, Field(ge=10, le=20_000)]
+    """Good patches that are kept of each category."""
     tasks: list[Task]
 
     @model_validator(mode="after")

@@ -5,12 +5,15 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from keras import layers
 
 from twinhead import files
 from twinhead.backbones import efficientnet_lite0, pooling
 
 STAGES = ("stage4", "stage5", "stage6", "stage7")
-"""The pretrained maps that the heads read; docs/choosing.md compares them."""
+"""The pretrained maps whose means and spreads are read; docs/choosing.md compares them."""
+PATCH_STAGES = ("stage3", "stage5", "stage7")
+"""Those that are read patch by patch."""
 BATCH = 8
 """Large batches leave the processor's cache: a quarter slower at 448 pixels a side."""
 FLIPS = (
@@ -23,10 +26,18 @@ FLIPS = (
 
 
 def trunk(image_size: int) -> keras.Model:
-    """The pretrained backbone up to the pooled features, as a frozen network has it."""
+    """The pretrained backbone up to what is stored, as a frozen network has it."""
     image = keras.Input((image_size, image_size, 3), name="image")
-    maps = efficientnet_lite0.build(image, "imagenet")
-    return keras.Model(image, pooling.features([maps[name] for name in STAGES]))
+    return keras.Model(image, outputs(efficientnet_lite0.build(image, "imagenet")))
+
+
+def outputs(maps: dict[str, keras.KerasTensor]) -> dict[str, keras.KerasTensor]:
+    """What is read of a backbone's maps: `pooled`, (batch, values), and PATCH_STAGES as they are.
+
+    Each is given by a layer of its own name, `pooled` by `features`.
+    """
+    found = {"pooled": pooling.features([maps[name] for name in STAGES])}
+    return found | {name: layers.Identity(name=name)(maps[name]) for name in PATCH_STAGES}
 
 
 def build(

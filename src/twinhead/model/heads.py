@@ -4,7 +4,6 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from twinhead.backbones import pooling
 from twinhead.backbones.registration import registered
 
 SHARED = "shared"
@@ -30,19 +29,21 @@ def paper(pooled: keras.KerasTensor, tasks: list[str], categories: int, seed: in
     if "defect" in tasks:
         x = layers.Dense(128, activation="relu", name="defect_hidden")(shared)
         x = layers.Dropout(0.3, seed=seed + 2, name="defect_dropout")(x)
-        answers["defect"] = _defect(x)
+        logit = _defect_logit(x)
+        answers["defect"] = layers.Activation("sigmoid", dtype="float32", name="defect")(logit)
     return answers
 
 
-def comparing(maps: list[keras.KerasTensor], tasks: list[str], categories: int, seed: int) -> dict:
-    """Add heads for a pretrained backbone's feature maps; return probabilities by task.
+def comparing(features: keras.KerasTensor, tasks: list[str], categories: int, seed: int) -> dict:
+    """Add heads for a pretrained backbone's pooled maps, (batch, values).
 
-    Both read the maps' means and spreads, standardised (`shared`). The defect head
-    reads how far these lie from the good images of the category that the category head sees, so
-    that it need not learn what each product looks like; without a category head, from all good
-    images. docs/choosing.md has the measurements behind it. Shapes as `paper` gives them.
+    Both read the maps' means and spreads, standardised (`shared`). The defect head reads how far
+    these lie from the good images of the category that the category head sees, so that it need not
+    learn what each product looks like; without a category head, from all good images.
+
+    Returns by task: `category`, (batch, categories), probabilities; `defect`, (batch, 1), the logit
+    that detector.py combines with what the patches say.
     """
-    features = pooling.features(maps)
     shared = Standardised(dtype="float32", name=SHARED)(features)
     answers = {}
     if "category" in tasks:
@@ -53,7 +54,7 @@ def comparing(maps: list[keras.KerasTensor], tasks: list[str], categories: int, 
         seen = [answers["category"]] if "category" in tasks else []
         groups = categories if "category" in tasks else 1
         deviation = Deviation(groups, dtype="float32", name=DEVIATION)([shared, *seen])
-        answers["defect"] = _defect(deviation, start="zeros")
+        answers["defect"] = _defect_logit(deviation, start="zeros")
     return answers
 
 
@@ -93,28 +94,10 @@ class Deviation(layers.Layer):
         self.scale = self.add_weight(shape=shape, initializer="ones", trainable=False, name="scale")
 
     def adapt(self, features: np.ndarray, category: np.ndarray, defective: np.ndarray) -> None:
-        """Take the statistics from the good training images of each category.
-
-        A category without good images takes all of its images, and one with a single image the
-        average category's spread.
-
-        Args:
-            features: (images, features). category, defective: (images,), integers.
-        """
-        mean, scale = np.zeros(self.mean.shape), np.full(self.scale.shape, np.nan)
-        for number in range(self.categories):
-            own = category == number
-            good = features[own & (defective == 0)]
-            rows = good if len(good) else features[own]
-            if len(rows):
-                mean[number] = rows.mean(axis=0)
-            if len(rows) > 1:
-                scale[number] = rows.std(axis=0)
-        known = ~np.isnan(scale[:, 0])
-        average = scale[known].mean(axis=0) if known.any() else np.ones(scale.shape[1])
-        scale[~known] = average
+        """Take the statistics of `good_statistics`, with the same arguments."""
+        mean, scale = good_statistics(features, category, defective, self.categories)
         self.mean.assign(mean)
-        self.scale.assign(np.maximum(scale, SCALE_FLOOR * average + 1e-6))
+        self.scale.assign(scale)
 
     def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
         features, *seen = inputs
@@ -125,11 +108,37 @@ class Deviation(layers.Layer):
         return super().get_config() | {"categories": self.categories}
 
 
+def good_statistics(
+    features: np.ndarray, category: np.ndarray, defective: np.ndarray, categories: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and spread of each category's good images: (categories, features) each.
+
+    A category without good images takes all of its images, and one with a single image the average
+    category's spread.
+
+    Args:
+        features: (images, features). category, defective: (images,), integers.
+    """
+    shape = (categories, features.shape[1])
+    mean, scale = np.zeros(shape), np.full(shape, np.nan)
+    for number in range(categories):
+        own = category == number
+        good = features[own & (defective == 0)]
+        rows = good if len(good) else features[own]
+        if len(rows):
+            mean[number] = rows.mean(axis=0)
+        if len(rows) > 1:
+            scale[number] = rows.std(axis=0)
+    known = ~np.isnan(scale[:, 0])
+    average = scale[known].mean(axis=0) if known.any() else np.ones(shape[1])
+    scale[~known] = average
+    return mean, np.maximum(scale, SCALE_FLOOR * average + 1e-6)
+
+
 def _category(x: keras.KerasTensor, categories: int) -> keras.KerasTensor:
     logits = layers.Dense(categories, dtype="float32", name=CATEGORY_LOGITS)(x)
     return layers.Softmax(dtype="float32", name="category")(logits)
 
 
-def _defect(x: keras.KerasTensor, start: str = "glorot_uniform") -> keras.KerasTensor:
-    logit = layers.Dense(1, kernel_initializer=start, dtype="float32", name=DEFECT_LOGIT)(x)
-    return layers.Activation("sigmoid", dtype="float32", name="defect")(logit)
+def _defect_logit(x: keras.KerasTensor, start: str = "glorot_uniform") -> keras.KerasTensor:
+    return layers.Dense(1, kernel_initializer=start, dtype="float32", name=DEFECT_LOGIT)(x)

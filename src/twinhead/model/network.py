@@ -9,12 +9,12 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
 
 from twinhead import files, params
 from twinhead.backbones import cnn, efficientnet_lite0, extraction, pooling
 from twinhead.errors import InputError
-from twinhead.model import heads
+from twinhead.model import detector, heads
 
 # With a single category the softmax is 1, as it should be; Keras suspects a mistake.
 warnings.filterwarnings("ignore", "You are using a softmax over axis -1", UserWarning)
@@ -32,7 +32,8 @@ def build(
 
     It takes images (batch, image_size, image_size, 3), RGB, uint8 or float on the scale of 0 to
     255. It gives a dict with the keys of settings.tasks: `category`, (batch, categories),
-    probabilities; `defect`, (batch, 1), the probability of a defect. All are float32, whatever the
+    probabilities; `defect`, (batch, 1), the probability of a defect; and on a pretrained backbone
+    `anomaly_map`, (batch, height, width), in units of the score. All are float32, whatever the
     precision. Raises InputError where pretrained weights are missing.
     """
     keras.utils.set_random_seed(seed)
@@ -47,9 +48,9 @@ def build(
         else:
             weights = "imagenet" if settings.weights == "imagenet" else None
             maps = efficientnet_lite0.build(image, weights)
-            chosen = [maps[name] for name in extraction.STAGES]
+            given = extraction.outputs(maps)
             keras.config.set_dtype_policy(precision)
-            answers = heads.comparing(chosen, settings.tasks, categories, seed)
+            answers = _detecting(given, settings, categories, seed)
     finally:
         keras.config.set_dtype_policy(policy)
     model = keras.Model(image, answers, name="twinhead")
@@ -59,9 +60,35 @@ def build(
     return model
 
 
+def _detecting(
+    given: dict[str, keras.KerasTensor], settings: params.Model, categories: int, seed: int
+) -> dict[str, keras.KerasTensor]:
+    """The heads for a pretrained backbone, and what its patches say where defects are asked for."""
+    answers = heads.comparing(given["pooled"], settings.tasks, categories, seed)
+    if "defect" not in settings.tasks:
+        return answers
+    logit = answers["defect"]
+    seen = answers.get("category")
+    if seen is None:  # all images are of one category
+        seen = ops.ones_like(logit)
+    maps = {name: given[name] for name in extraction.PATCH_STAGES}
+    return answers | detector.attach(maps, logit, seen, settings.memory, seed)
+
+
 def trunk(model: keras.Model) -> keras.Model:
-    """The part from the image to the features of a network with a pretrained backbone."""
-    return keras.Model(model.inputs, pooled(model).output)
+    """The part from the image to what is stored of it, of a network with a pretrained backbone."""
+    return keras.Model(model.inputs, _stored(model))
+
+
+def detects(model: keras.Model) -> bool:
+    """Whether the network reads a photograph's patches, too."""
+    return "anomaly_map" in model.output
+
+
+def _stored(model: keras.Model) -> dict[str, keras.KerasTensor]:
+    names = {"pooled": pooling.FEATURES} | {name: name for name in extraction.PATCH_STAGES}
+    known = {layer.name for layer in model.layers}
+    return {name: model.get_layer(layer).output for name, layer in names.items() if layer in known}
 
 
 def inputs(settings: params.Model, pixels: np.ndarray, features: np.ndarray) -> np.ndarray:
@@ -75,13 +102,27 @@ def pooled(model: keras.Model) -> layers.Layer:
     return next(layer for layer in model.layers if layer.name in names)
 
 
-def part_for(model: keras.Model, inputs: np.ndarray) -> keras.Model:
-    """The part that leads from these inputs to the answers.
+def answering_part(model: keras.Model) -> keras.Model:
+    """The part that leads from stored features, by name, to the answers; it shares its layers."""
+    given = _stored(model)
+    named = {
+        name: keras.Input(batch_shape=x.shape, dtype=x.dtype, name=name)
+        for name, x in given.items()
+    }
+    return keras.Model(named, keras.Model(given, model.output)(named))
 
-    It shares its layers with `model`, and starts at the image for pixels, (images, size, size, 3),
-    and behind the features for stored ones, (images, views, features).
+
+def learning_part(model: keras.Model, tasks: list[str], stored: bool) -> keras.Model:
+    """The part that is trained by epochs, from the image or from the stored pooled features.
+
+    It gives the probabilities of these tasks: the heads', without what detector.py adds.
     """
-    return model if inputs.ndim == 4 else keras.Model(pooled(model).output, model.output)
+    start = pooled(model).output if stored else model.input
+    outputs = {task: model.output[task] for task in tasks}
+    if "defect" in tasks and detects(model):
+        logit = model.get_layer(heads.DEFECT_LOGIT).output
+        outputs["defect"] = layers.Activation("sigmoid", dtype="float32", name="defect")(logit)
+    return keras.Model(start, outputs)
 
 
 def adapt(

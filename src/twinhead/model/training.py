@@ -111,17 +111,17 @@ def train(
     epochs before count. Raises InputError if that is the first, and where a head has nothing to
     learn from.
     """
-    check(frame, split, model_settings)
-    targets = targets_of(frame, model_settings)
+    tasks = check(frame, split, model_settings)
+    targets = targets_of(frame, tasks)
     rows = {name: np.flatnonzero(split == name) for name in (splits.TRAIN, splits.VAL)}
     tf.config.experimental.enable_op_determinism()
     categories = frame["category"].nunique()
     model = network.build(model_settings, image_size, categories, settings.seed, settings.precision)
     if model_settings.backbone != "cnn":
         _adapt(model, inputs, rows[splits.TRAIN], frame)
-    fitted_part = network.part_for(model, inputs)
+    fitted_part = network.learning_part(model, tasks, stored=inputs.ndim == 3)
     lessons = Batches(inputs, rows[splits.TRAIN], targets, settings.batch_size, settings)
-    compile_for(fitted_part, settings, model_settings.tasks, steps=len(lessons))
+    compile_for(fitted_part, settings, tasks, steps=len(lessons))
     fingerprint = _fingerprint(frame, split, (inputs.shape, image_size), model_settings, settings)
     progress = _resume(fitted_part, state, fingerprint)
     validation = Batches(inputs, rows[splits.VAL], targets)
@@ -135,7 +135,7 @@ def train(
         fitted = fitted_part.fit(
             lessons.source, initial_epoch=epoch - 1, epochs=epoch, shuffle=False, verbose=0
         ).history
-        row = {"epoch": epoch} | _named(fitted, settings.loss_weights, model_settings.tasks)
+        row = {"epoch": epoch} | _named(fitted, settings.loss_weights, tasks)
         row |= _validate(fitted_part, validation, targets, settings.loss_weights)
         if not np.isfinite([row["train_loss"], row["val_loss"]]).all():
             progress.diverged = epoch
@@ -168,25 +168,34 @@ def _adapt(model: keras.Model, inputs: np.ndarray, rows: np.ndarray, frame: pd.D
     network.adapt(model, features, np.repeat(numbers, views), np.repeat(defective, views))
 
 
-def check(frame: pd.DataFrame, split: pd.Series, settings: params.Model) -> None:
-    """Raise InputError where a head has nothing to learn from in the train split."""
+def check(frame: pd.DataFrame, split: pd.Series, settings: params.Model) -> list[str]:
+    """Return the tasks whose heads have something to learn by epochs from the train split.
+
+    On a pretrained backbone good images suffice for defects: the memory needs no more. Raises
+    InputError where the train split holds no good image, and for the paper's network where it holds
+    none that is defective.
+    """
     kinds = set(frame["defective"][split == splits.TRAIN])
-    if "defect" in settings.tasks and len(kinds) < 2:
-        lacking = "good" if kinds == {1} else "defective"
-        raise InputError(
-            f"the train split holds no {lacking} image, so the defect head can't learn: data.root"
-            " needs some and split.protocol random, or else set model.tasks to [category] and"
-            " explain.head to category"
-        )
+    if "defect" not in settings.tasks or kinds == {0, 1}:
+        return settings.tasks
+    if kinds == {0} and settings.backbone != "cnn":
+        return [task for task in settings.tasks if task != "defect"]
+    lacking = "good" if kinds == {1} else "defective"
+    remedy = "" if kinds == {1} else ", or model.backbone efficientnet_lite0, which needs none"
+    raise InputError(
+        f"the train split holds no {lacking} image, so the defect head can't learn: data.root needs"
+        f" some and split.protocol random, or else set model.tasks to [category] and explain.head"
+        f" to category{remedy}"
+    )
 
 
-def targets_of(frame: pd.DataFrame, settings: params.Model) -> dict[str, np.ndarray]:
+def targets_of(frame: pd.DataFrame, tasks: list[str]) -> dict[str, np.ndarray]:
     """What each head is to say of each catalog row, by task: (rows,), int32 and float32."""
     targets = {
         "category": frame["category"].astype("category").cat.codes.to_numpy(np.int32),
         "defect": frame["defective"].to_numpy(np.float32),
     }
-    return {task: targets[task] for task in settings.tasks}
+    return {task: targets[task] for task in tasks}
 
 
 def compile_for(model: keras.Model, settings: params.Train, tasks: list[str], steps: int) -> None:

@@ -1,0 +1,133 @@
+"""The memory of good patches: which are kept, and how far a photograph's patches lie from them.
+
+Roth et al., Towards Total Recall in Industrial Anomaly Detection, CVPR 2022 (arXiv:2106.08265),
+for many categories in one network.
+"""
+
+from collections.abc import Iterable
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from twinhead.backbones.registration import registered
+
+CANDIDATES = 1024
+"""Among so many of the farthest patches the next ones are looked for."""
+BLOCK = 16_384
+"""Patches whose distances are updated at a time."""
+POOL = 250_000
+"""Patches that are chosen from at a time: 600 photographs of 400 patches."""
+
+
+def fit(photographs: Iterable[np.ndarray], count: int) -> np.ndarray:
+    """Choose `count` patches, or all where there are fewer: (at most count, width), float32.
+
+    photographs: arrays of (patches, width). They are taken up to POOL patches at a time; what was
+    chosen so far is chosen from again together with the next ones, so that memory stays bounded.
+    """
+    kept, waiting, total = None, [], 0
+
+    def choose() -> np.ndarray:
+        pool = np.concatenate(waiting if kept is None else [kept, *waiting])
+        return pool[k_centre(pool, count)]
+
+    for patches in photographs:
+        waiting.append(np.asarray(patches, np.float32))
+        total += len(patches)
+        if total >= POOL:
+            kept, waiting, total = choose(), [], 0
+    return choose() if waiting else kept
+
+
+def k_centre(patches: np.ndarray, count: int) -> np.ndarray:
+    """The numbers of `count` rows, each the farthest from those before it: (count,), integers.
+
+    Gonzalez 1985 (doi:10.1016/0304-3975(85)90224-5). Exact: one of the CANDIDATES farthest is taken
+    only while none of the others can be farther; then the distances of all are updated at once.
+    The first is the farthest from the mean; equal ones go by their number. Rows that are equal to
+    chosen ones are never taken.
+    """
+    squares = np.einsum("ij,ij->i", patches, patches)
+    first = int(((patches - patches.mean(axis=0)) ** 2).sum(axis=1).argmax())
+    chosen, distance = [first], squares - 2 * (patches @ patches[first]) + squares[first]
+    distance[first] = -1
+    while len(chosen) < min(count, len(patches)):
+        limit, candidates = -np.inf, np.arange(len(patches))
+        if len(patches) > CANDIDATES:
+            order = np.argpartition(distance, len(patches) - CANDIDATES - 1)
+            limit = distance[order[len(patches) - CANDIDATES - 1]]
+            candidates = np.sort(order[len(patches) - CANDIDATES :])
+        near, new = distance[candidates], []
+        between = squares[candidates, None] + squares[candidates]
+        between -= 2 * (patches[candidates] @ patches[candidates].T)
+        while len(chosen) + len(new) < count:
+            farthest = int(near.argmax())
+            if near[farthest] < limit or near[farthest] <= 0:
+                break
+            new.append(farthest)
+            np.minimum(near, between[farthest], out=near)
+            near[farthest] = -1
+        if not new:
+            break
+        taken = candidates[new]
+        chosen += taken.tolist()
+        for start in range(0, len(patches), BLOCK):
+            part = slice(start, start + BLOCK)
+            apart = squares[taken] - 2 * (patches[part] @ patches[taken].T)
+            np.minimum(distance[part], apart.min(axis=1) + squares[part], out=distance[part])
+        distance[taken] = -1
+    return np.array(chosen)
+
+
+def distances(patches: np.ndarray, memory: np.ndarray) -> np.ndarray:
+    """How far each patch lies from the nearest in memory: (n,), float32. Euclidean."""
+    squares = np.einsum("ij,ij->i", memory, memory)
+    found = np.empty(len(patches), np.float32)
+    for start in range(0, len(patches), BLOCK):
+        part = np.asarray(patches[start : start + BLOCK], np.float32)
+        nearest = (squares - 2 * (part @ memory.T)).min(axis=1)
+        nearest += np.einsum("ij,ij->i", part, part)
+        found[start : start + BLOCK] = np.sqrt(np.maximum(nearest, 0))
+    return found
+
+
+@registered
+class MemoryDistance(layers.Layer):
+    """The distance of each patch to the nearest good one of the photograph's category.
+
+    Takes [patches, category], (batch, height, width, channels) and (batch,), and gives (batch,
+    height, width), float32. The first `width` channels are compared, from `start` on.
+    """
+
+    def __init__(self, categories: int, capacity: int, start: int, width: int, **options) -> None:
+        super().__init__(**options)
+        self.categories, self.capacity = categories, capacity
+        self.start, self.width = start, width
+
+    def build(self, shapes: list[tuple]) -> None:
+        shape = (self.categories, self.capacity, self.width)
+        self.memory = self.add_weight(
+            shape=shape, initializer="zeros", trainable=False, name="memory"
+        )
+
+    def assign(self, memories: list[np.ndarray]) -> None:
+        """Take each category's patches, (at most capacity, width); fewer are repeated."""
+        filled = [np.resize(memory, (self.capacity, self.width)) for memory in memories]
+        self.memory.assign(np.stack(filled))
+
+    def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
+        patches, category = inputs
+        height, width = patches.shape[1:3]
+        compared = patches[..., self.start : self.start + self.width]
+        compared = ops.reshape(compared, (-1, height * width, self.width))
+        memory = ops.take(self.memory, category, axis=0)
+        apart = ops.sum(memory**2, axis=2)[:, None, :]
+        apart -= 2 * ops.matmul(compared, ops.transpose(memory, (0, 2, 1)))
+        nearest = ops.min(apart, axis=2) + ops.sum(compared**2, axis=2)
+        # The root's slope at 0 is infinite.
+        return ops.reshape(ops.sqrt(ops.maximum(nearest, 1e-12)), (-1, height, width))
+
+    def get_config(self) -> dict:
+        names = ("categories", "capacity", "start", "width")
+        return super().get_config() | {name: getattr(self, name) for name in names}
