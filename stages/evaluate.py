@@ -24,12 +24,12 @@ def evaluate() -> None:
         model, known = network.load(paths.MODEL), features.load(paths.FEATURES)
         inputs = network.inputs(settings.model, pixels.load(paths.PIXELS), known)
         names = catalog.categories(frame)
-        predictions, read = inference.predict(model, inputs, frame, split, names)
+        predictions = inference.predict(model, inputs, frame, split, names)
         metrics = evaluation.judge(predictions, settings.evaluate.bootstrap)
-        metrics["baselines"] = evaluation.judge_baselines(predictions, known[:, 0])
+        pooled = known[features.POOLED]
+        metrics["baselines"] = evaluation.judge_baselines(predictions, lambda rows: pooled[rows, 0])
         predictions = evaluation.decide(predictions, metrics)
         files.write_table(predictions, paths.PREDICTIONS)
-        files.write_array(read, paths.HEAD_INPUTS)
         files.write_json(metrics, paths.metrics("evaluate"))
         files.write_json(files.chosen(metrics, SUMMARY), paths.summary("evaluate"))
         with files.whole(paths.CHARTS) as folder:

@@ -33,7 +33,12 @@ def explain() -> None:
             test, settings.explain.images_per_category, settings.explain.seed
         )
         files.write_table(localisation.mark(scores.table, chosen), paths.EXPLANATIONS)
-        files.write_array(np.array(list(heat(chosen)), np.float32), paths.HEAT_MAPS)
+        with files.whole(paths.HEAT_MAPS) as part:
+            shape = (len(chosen), *images.shape[1:3])
+            drawn = files.new_array(part, np.float32, shape)
+            for place, heat_map in zip(drawn, heat(chosen), strict=True):
+                place[...] = heat_map
+            drawn.flush()
         files.write_json(scores.metrics, paths.metrics("explain"))
         files.write_json(files.chosen(scores.metrics, SUMMARY), paths.summary("explain"))
         tracking.record("explain", settings, live)

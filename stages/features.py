@@ -15,5 +15,13 @@ def features() -> None:
     images = pixels.load(paths.PIXELS)
     views = settings.features.views if settings.model.has_frozen_backbone else 1
     trunk = extraction.trunk(images.shape[1])
-    width, progress = trunk.output.shape[-1], stage.progress("features")
-    extraction.build(trunk.predict_on_batch, width, images, views, paths.FEATURES, progress)
+    computed = extraction.build(
+        trunk.predict_on_batch,
+        list(trunk.output),
+        images,
+        views,
+        paths.FEATURES,
+        paths.EXTRACTED,
+        stage.progress("features"),
+    )
+    print(f"features: {computed} of {len(images)} images went through the backbone", flush=True)

@@ -6,7 +6,8 @@ import pytest
 from keras import layers
 
 from twinhead.attribution import taylor
-from twinhead.model import heads
+from twinhead.model import heads, network
+from twinhead.model.moments import Moments
 
 SIDE = 32
 SPOT = slice(8, 14)
@@ -22,9 +23,9 @@ def model() -> keras.Model:
     answers = heads.comparing([fine, coarse], ["category", "defect"], categories=2, seed=0)
     model = keras.Model(image, answers)
     good = np.full((4, 12), 0.25, np.float32) + np.linspace(-0.01, 0.01, 4)[:, None]
-    model.get_layer("shared").adapt(good)
-    shared = np.asarray(model.get_layer("shared")(good))
-    model.get_layer("deviation").adapt(shared, np.array([0, 0, 1, 1]), np.zeros(4))
+    moments = Moments(2, 12)
+    moments.add(good, Moments.group(np.array([0, 0, 1, 1]), 0))
+    network.adapt(model, moments)
     means = np.tile([1.0, 1, 1, 0, 0, 0], 2)[:, None]
     model.get_layer("defect_logit").set_weights([means, np.zeros(1)])
     return model

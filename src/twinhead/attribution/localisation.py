@@ -1,7 +1,7 @@
 """Heat maps of the test images, scored against the masks, and the choice of those to draw."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +37,7 @@ def with_outcomes(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def score(
-    predictions: pd.DataFrame, heat: Iterable[np.ndarray], masks: dict[int, np.ndarray]
+    predictions: pd.DataFrame, heat: Iterable[np.ndarray], masks: Mapping[int, np.ndarray]
 ) -> Scores:
     """Compare heat maps with the masks of the defects.
 
@@ -55,8 +55,7 @@ def score(
     rows, inside, outside = [], np.zeros(BINS, np.int64), np.zeros(BINS, np.int64)
     for number, heat_map in zip(predictions.index, heat, strict=True):
         row = {"peak": float(heat_map.max()), "mean": float(heat_map.mean())}
-        if number in masks:
-            mask = masks[number]
+        if (mask := masks.get(number)) is not None:
             at = np.unravel_index(heat_map.argmax(), heat_map.shape)
             total = heat_map.sum(dtype=np.float64)
             away = distance_transform_edt(~mask)[at]

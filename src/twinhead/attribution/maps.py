@@ -6,10 +6,11 @@ import keras
 import numpy as np
 
 from twinhead.attribution import gradcam, taylor
+from twinhead.dataset.store import Store
 
 
 def maps(
-    model: keras.Model, pixels: np.ndarray, rows: Sequence[int], head: str, method: str
+    model: keras.Model, pixels: Store | np.ndarray, rows: Sequence[int], head: str, method: str
 ) -> Iterator[np.ndarray]:
     """Yield one heat map after the other; head and method as `explain` has them in params.yaml."""
     if _compares(model, head, method):

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from twinhead.backbones import pooling
+from twinhead.dataset.store import Store
 from twinhead.model import heads
 from twinhead.model.batches import PREDICT_SIZE
 
@@ -19,7 +20,9 @@ def is_possible(model: keras.Model) -> bool:
     return any(layer.name == heads.DEVIATION for layer in model.layers)
 
 
-def heat_maps(model: keras.Model, pixels: np.ndarray, rows: Sequence[int]) -> Iterator[np.ndarray]:
+def heat_maps(
+    model: keras.Model, pixels: Store | np.ndarray, rows: Sequence[int]
+) -> Iterator[np.ndarray]:
     """Yield the heat map of one image after the other: (size, size), float32, from 0 up.
 
     Each position of a feature map gives what it adds to the defect's logit: the gradient times the

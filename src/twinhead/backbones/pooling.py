@@ -5,6 +5,8 @@ from keras import layers, ops
 
 from twinhead.backbones.registration import registered
 
+STAGES = ("stage4", "stage5", "stage6", "stage7")
+"""The pretrained maps that the heads read; docs/choosing.md compares them."""
 FEATURES = "features"
 """The layer that gives a pretrained backbone's pooled maps."""
 

@@ -6,6 +6,7 @@ from keras import layers, ops
 
 from twinhead.backbones import pooling
 from twinhead.backbones.registration import registered
+from twinhead.model.moments import Moments
 
 SHARED = "shared"
 """The layer that both heads read."""
@@ -65,10 +66,11 @@ class Standardised(layers.Layer):
         self.mean = self.add_weight(shape=shape[-1:], initializer="zeros", trainable=False)
         self.scale = self.add_weight(shape=shape[-1:], initializer="ones", trainable=False)
 
-    def adapt(self, features: np.ndarray) -> None:
-        """features: (images, features), of the training images."""
-        self.mean.assign(features.mean(axis=0))
-        self.scale.assign(features.std(axis=0) + 1e-6)
+    def adapt(self, moments: Moments) -> None:
+        """moments: of the training images' features."""
+        _, mean, spread = moments.joined(np.arange(len(moments.count)))
+        self.mean.assign(mean)
+        self.scale.assign(spread + 1e-6)
 
     def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
         return (x - self.mean) / self.scale
@@ -92,24 +94,22 @@ class Deviation(layers.Layer):
         self.mean = self.add_weight(shape=shape, initializer="zeros", trainable=False, name="mean")
         self.scale = self.add_weight(shape=shape, initializer="ones", trainable=False, name="scale")
 
-    def adapt(self, features: np.ndarray, category: np.ndarray, defective: np.ndarray) -> None:
+    def adapt(self, moments: Moments) -> None:
         """Take the statistics from the good training images of each category.
 
         A category without good images takes all of its images, and one with a single image the
         average category's spread.
 
-        Args:
-            features: (images, features). category, defective: (images,), integers.
+        moments: of the features that this layer reads.
         """
         mean, scale = np.zeros(self.mean.shape), np.full(self.scale.shape, np.nan)
         for number in range(self.categories):
-            own = category == number
-            good = features[own & (defective == 0)]
-            rows = good if len(good) else features[own]
-            if len(rows):
-                mean[number] = rows.mean(axis=0)
-            if len(rows) > 1:
-                scale[number] = rows.std(axis=0)
+            good, bad = Moments.group(number, 0), Moments.group(number, 1)
+            count, own, spread = moments.joined([good] if moments.count[good] else [good, bad])
+            if count:
+                mean[number] = own
+            if count > 1:
+                scale[number] = spread
         known = ~np.isnan(scale[:, 0])
         average = scale[known].mean(axis=0) if known.any() else np.ones(scale.shape[1])
         scale[~known] = average

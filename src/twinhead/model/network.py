@@ -12,9 +12,12 @@ import numpy as np
 from keras import layers
 
 from twinhead import files, params
-from twinhead.backbones import cnn, efficientnet_lite0, extraction, pooling
+from twinhead.backbones import cnn, efficientnet_lite0, pooling
+from twinhead.dataset.features import POOLED
+from twinhead.dataset.store import Store
 from twinhead.errors import InputError
 from twinhead.model import heads
+from twinhead.model.moments import Moments
 
 # With a single category the softmax is 1, as it should be; Keras suspects a mistake.
 warnings.filterwarnings("ignore", "You are using a softmax over axis -1", UserWarning)
@@ -47,7 +50,7 @@ def build(
         else:
             weights = "imagenet" if settings.weights == "imagenet" else None
             maps = efficientnet_lite0.build(image, weights)
-            chosen = [maps[name] for name in extraction.STAGES]
+            chosen = [maps[name] for name in pooling.STAGES]
             keras.config.set_dtype_policy(precision)
             answers = heads.comparing(chosen, settings.tasks, categories, seed)
     finally:
@@ -64,9 +67,9 @@ def trunk(model: keras.Model) -> keras.Model:
     return keras.Model(model.inputs, pooled(model).output)
 
 
-def inputs(settings: params.Model, pixels: np.ndarray, features: np.ndarray) -> np.ndarray:
+def inputs(settings: params.Model, pixels: Store, features: dict[str, Store]) -> Store:
     """What training and prediction start from: stored features where the backbone is frozen."""
-    return features if settings.has_frozen_backbone else pixels
+    return features[POOLED] if settings.has_frozen_backbone else pixels
 
 
 def pooled(model: keras.Model) -> layers.Layer:
@@ -75,7 +78,7 @@ def pooled(model: keras.Model) -> layers.Layer:
     return next(layer for layer in model.layers if layer.name in names)
 
 
-def part_for(model: keras.Model, inputs: np.ndarray) -> keras.Model:
+def part_for(model: keras.Model, inputs: Store | np.ndarray) -> keras.Model:
     """The part that leads from these inputs to the answers.
 
     It shares its layers with `model`, and starts at the image for pixels, (images, size, size, 3),
@@ -84,19 +87,14 @@ def part_for(model: keras.Model, inputs: np.ndarray) -> keras.Model:
     return model if inputs.ndim == 4 else keras.Model(pooled(model).output, model.output)
 
 
-def adapt(
-    model: keras.Model, features: np.ndarray, category: np.ndarray, defective: np.ndarray
-) -> None:
-    """Give the heads on a pretrained backbone the statistics of the training images.
-
-    features: (images, features), float32; category, defective: (images,), integers.
-    """
+def adapt(model: keras.Model, moments: Moments) -> None:
+    """Give the heads on a pretrained backbone the statistics of the training images' features."""
     shared = model.get_layer(heads.SHARED)
-    shared.adapt(features)
+    shared.adapt(moments)
     if any(layer.name == heads.DEVIATION for layer in model.layers):
         deviation = model.get_layer(heads.DEVIATION)
-        own = category if deviation.categories > 1 else np.zeros_like(category)
-        deviation.adapt(np.asarray(shared(features)), own, defective)
+        seen = moments.scaled(np.asarray(shared.mean), np.asarray(shared.scale))
+        deviation.adapt(seen if deviation.categories > 1 else seen.as_one_category())
 
 
 def last_convolution(model: keras.Model) -> str:

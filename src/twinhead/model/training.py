@@ -18,9 +18,11 @@ from sklearn.metrics import roc_auc_score
 
 from twinhead import files, params
 from twinhead.dataset import splits
+from twinhead.dataset.store import Store
 from twinhead.errors import InputError
 from twinhead.model import network
-from twinhead.model.batches import Batches
+from twinhead.model.batches import PREDICT_SIZE, Batches
+from twinhead.model.moments import Moments
 
 EpochDone = Callable[[dict[str, float], float], None]
 """Takes an epoch's row of the history, and the seconds it took."""
@@ -88,7 +90,7 @@ class Result:
 
 
 def train(
-    inputs: np.ndarray,
+    inputs: Store | np.ndarray,
     image_size: int,
     frame: pd.DataFrame,
     split: pd.Series,
@@ -157,15 +159,21 @@ def diverged(progress: Progress, settings: params.Train) -> str:
     )
 
 
-def _adapt(model: keras.Model, inputs: np.ndarray, rows: np.ndarray, frame: pd.DataFrame) -> None:
-    if inputs.ndim == 4:
-        batches = Batches(inputs, rows, {})
-        features, views = network.trunk(model).predict(batches, verbose=0), 1
-    else:
-        features, views = np.concatenate(inputs[rows]), inputs.shape[1]
-    numbers = frame["category"].astype("category").cat.codes.to_numpy()[rows]
-    defective = frame["defective"].to_numpy()[rows]
-    network.adapt(model, features, np.repeat(numbers, views), np.repeat(defective, views))
+def _adapt(
+    model: keras.Model, inputs: Store | np.ndarray, rows: np.ndarray, frame: pd.DataFrame
+) -> None:
+    """Give the heads the training images' statistics: of all views, some images at a time."""
+    category = frame["category"].astype("category").cat.codes.to_numpy()
+    group = Moments.group(category, frame["defective"].to_numpy())
+    trunk = network.trunk(model) if inputs.ndim == 4 else None
+    moments = Moments(category.max() + 1, network.pooled(model).output.shape[-1])
+    for start in range(0, len(rows), PREDICT_SIZE):
+        some = rows[start : start + PREDICT_SIZE]
+        if trunk:
+            moments.add(trunk.predict_on_batch(inputs[some].astype(np.float32)), group[some])
+        else:
+            moments.add(np.concatenate(inputs[some]), np.repeat(group[some], inputs.shape[1]))
+    network.adapt(model, moments)
 
 
 def check(frame: pd.DataFrame, split: pd.Series, settings: params.Model) -> None:

@@ -1,5 +1,6 @@
 """Photographs beside their masks and their heat maps."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import matplotlib
@@ -9,6 +10,7 @@ from matplotlib.figure import Figure
 
 from twinhead.attribution import localisation
 from twinhead.attribution.scale import full_colour
+from twinhead.dataset.store import Store
 from twinhead.plots import heatmap, style
 
 
@@ -16,8 +18,8 @@ def draw(
     predictions: pd.DataFrame,
     explanations: pd.DataFrame,
     heat: np.ndarray,
-    images: np.ndarray,
-    masks: dict[int, np.ndarray],
+    images: Store | np.ndarray,
+    masks: Mapping[int, np.ndarray],
     folder: Path,
 ) -> None:
     """One picture for each test image that `explain` has chosen.
