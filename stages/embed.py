@@ -1,7 +1,7 @@
 """Map the images by the network's features, and measure what the features know."""
 
 from twinhead import embedding, files, params, paths, stage
-from twinhead.dataset import catalog, splits
+from twinhead.dataset import catalog, features, pixels, splits
 
 SUMMARY = {"defect_knn": "defect_knn_auroc"}
 
@@ -14,11 +14,12 @@ def embed() -> None:
 
     with tracking.running("embed", settings) as live:
         frame, split = catalog.read(paths.CATALOG), splits.read(paths.SPLITS)
-        model, read = network.load(paths.MODEL), files.load_array(paths.HEAD_INPUTS)
+        model, known = network.load(paths.MODEL), features.load(paths.FEATURES)
+        source = inference.source(settings.model, pixels.load(paths.PIXELS), known)
         chosen = embedding.choose(len(frame), settings.embed)
         print(f"embed: t-SNE (Barnes-Hut) of {len(chosen)} of {len(frame)} images", flush=True)
         frame, split = frame.loc[chosen], split[chosen]
-        values = inference.features(model, read[chosen], settings.embed.layer)
+        values = inference.features(model, source, chosen, settings.embed.layer)
         points = embedding.place(values, settings.embed)
         table = frame[["path", "category", "defect_type", "defective"]].assign(
             split=split, x=points[:, 0], y=points[:, 1]

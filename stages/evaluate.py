@@ -1,7 +1,7 @@
 """Judge the model on train, val and test; val chooses the defect threshold."""
 
 from twinhead import evaluation, files, params, paths, stage
-from twinhead.dataset import catalog, features, pixels, splits
+from twinhead.dataset import catalog, features, pixels, splits, tables
 
 SUMMARY = {
     "test_category": "test.category.accuracy",
@@ -22,14 +22,15 @@ def evaluate() -> None:
     with tracking.running("evaluate", settings) as live:
         frame, split = catalog.read(paths.CATALOG), splits.read(paths.SPLITS)
         model, known = network.load(paths.MODEL), features.load(paths.FEATURES)
-        inputs = network.inputs(settings.model, pixels.load(paths.PIXELS), known)
+        source = inference.source(settings.model, pixels.load(paths.PIXELS), known)
         names = catalog.categories(frame)
-        predictions, read = inference.predict(model, inputs, frame, split, names)
-        metrics = evaluation.judge(predictions, settings.evaluate.bootstrap)
-        metrics["baselines"] = evaluation.judge_baselines(predictions, known[:, 0])
+        predictions = inference.predict(model, source, frame, split, names)
+        crossfit = tables.read(paths.CROSSFIT)
+        metrics = evaluation.judge(predictions, crossfit, settings.evaluate)
+        pooled = known[features.POOLED]
+        metrics["baselines"] = evaluation.judge_baselines(predictions, lambda rows: pooled[rows, 0])
         predictions = evaluation.decide(predictions, metrics)
         files.write_table(predictions, paths.PREDICTIONS)
-        files.write_array(read, paths.HEAD_INPUTS)
         files.write_json(metrics, paths.metrics("evaluate"))
         files.write_json(files.chosen(metrics, SUMMARY), paths.summary("evaluate"))
         with files.whole(paths.CHARTS) as folder:

@@ -6,7 +6,7 @@ import numpy as np
 
 from twinhead import files, params, paths, stage
 from twinhead.attribution import localisation
-from twinhead.dataset import catalog, pixels, splits, tables
+from twinhead.dataset import catalog, features, pixels, splits, tables
 
 SUMMARY = {"pointing_hit": "pointing_hit"}
 
@@ -16,7 +16,7 @@ def explain() -> None:
     with stage.loading():
         from twinhead import tracking
         from twinhead.attribution import maps
-        from twinhead.model import network
+        from twinhead.model import inference, network
 
     with tracking.running("explain", settings) as live:
         frame = catalog.read(paths.CATALOG)
@@ -24,11 +24,12 @@ def explain() -> None:
         test = localisation.with_outcomes(predictions[predictions["split"] == splits.TEST])
         model, images = network.load(paths.MODEL), pixels.load(paths.PIXELS)
         masks = pixels.load_masks(paths.MASKS, frame)
+        source = inference.source(settings.model, images, features.load(paths.FEATURES))
 
         def heat(rows: list[int]) -> Iterator[np.ndarray]:
-            return maps.maps(model, images, rows, settings.explain.head, settings.explain.method)
+            return maps.maps(model, source, rows, settings.explain.head, settings.explain.method)
 
-        scores = localisation.score(test, heat(list(test.index)), masks)
+        scores = localisation.score(test, heat(list(test.index)), masks, images.shape[1])
         chosen = localisation.choose(
             test, settings.explain.images_per_category, settings.explain.seed
         )

@@ -5,6 +5,7 @@ Frozen, it is what the heads learn from; and it is the baseline that every netwo
 
 from twinhead import params, paths, stage
 from twinhead.dataset import pixels
+from twinhead.dataset.features import POOLED
 
 
 def features() -> None:
@@ -15,5 +16,13 @@ def features() -> None:
     images = pixels.load(paths.PIXELS)
     views = settings.features.views if settings.model.has_frozen_backbone else 1
     trunk = extraction.trunk(images.shape[1])
-    width, progress = trunk.output.shape[-1], stage.progress("features")
-    extraction.build(trunk.predict_on_batch, width, images, views, paths.FEATURES, progress)
+    computed = extraction.build(
+        trunk.predict_on_batch,
+        list(trunk.output) if settings.model.has_frozen_backbone else [POOLED],
+        images,
+        views,
+        paths.FEATURES,
+        paths.EXTRACTED,
+        stage.progress("features"),
+    )
+    print(f"features: {computed} of {len(images)} images went through the backbone", flush=True)

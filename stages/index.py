@@ -20,6 +20,7 @@ def index() -> None:
     )
     frame, odd = built.frame, quality.collect(settings.root, found, built)
     layout.check_unchanged(settings.root, before)
+    print(f"index: {built.decoded} files decoded, the others are known")
     for line in quality.lines(odd):
         print(f"index: {line}")
     layout.write(frame, paths.CATALOG)

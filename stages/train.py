@@ -12,17 +12,18 @@ def train() -> None:
     settings = params.load()
     with stage.loading():
         from twinhead import tracking
-        from twinhead.model import network, precision, training
+        from twinhead.model import inference, network, precision, training
 
     computed = precision.available(settings.train.precision)
     if computed != settings.train.precision:
         print(f"train: no bfloat16 in this processor; the training is in {computed}", flush=True)
     frame, split = catalog.read(paths.CATALOG), splits.read(paths.SPLITS)
-    images = pixels.load(paths.PIXELS)
+    images, masks = pixels.load(paths.PIXELS), pixels.load_masks(paths.MASKS, frame)
+    source = inference.source(settings.model, images, features.load(paths.FEATURES))
     training.check(frame, split, settings.model)
     with tracking.running("train", settings) as live:
         result = training.train(
-            network.inputs(settings.model, images, features.load(paths.FEATURES)),
+            source.inputs,
             images.shape[1],
             frame,
             split,
@@ -33,8 +34,11 @@ def train() -> None:
         )
         if result.progress.diverged:
             print(f"train: {training.diverged(result.progress, settings.train)}", flush=True)
+        group = splits.groups(paths.SPLITS)
+        crossfit = training.add_readings(result, source, masks, frame, split, group, settings)
         network.save(result.best(), paths.MODEL)
         network.save(result.checkpoint(), paths.CHECKPOINT)
+        files.write_table(crossfit, paths.CROSSFIT)
         files.write_table(result.history, paths.HISTORY)
         files.write_json(result.metrics(), paths.metrics("train"))
         files.write_json(files.chosen(result.metrics(), SUMMARY), paths.summary("train"))

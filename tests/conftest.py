@@ -20,6 +20,7 @@ from PIL import Image
 
 from twinhead import evaluation, params
 from twinhead.dataset import pixels
+from twinhead.dataset.store import Store
 from twinhead.ingest import decoding, layout
 from twinhead.partition import assignment, duplicates
 
@@ -60,8 +61,9 @@ TRAIN_GOOD, TEST_GOOD = 10, 4
 class Built:
     root: Path
     frame: pd.DataFrame
-    pixels: np.ndarray
-    masks: dict[int, np.ndarray]
+    pixels: Store
+    masks: pixels.Masks
+    decoded: int
 
 
 @pytest.fixture(scope="session")
@@ -120,9 +122,10 @@ def built(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 def built_in(target: Path, root: Path, **options: object) -> Built:
     target.mkdir(exist_ok=True)
-    stored, masks, decoded = (target / name for name in ("pixels.npy", "masks.npy", "decoded.csv"))
-    frame = decoding.build(layout.scan(root), root, SIZE, stored, masks, decoded, **options).frame
-    return Built(root, frame, pixels.load(stored), pixels.load_masks(masks, frame))
+    stored, masks, decoded = (target / name for name in ("pixels", "masks", "decoded.csv"))
+    made = decoding.build(layout.scan(root), root, SIZE, stored, masks, decoded, **options)
+    found = pixels.load_masks(masks, made.frame)
+    return Built(root, made.frame, pixels.load(stored), found, made.decoded)
 
 
 @pytest.fixture(scope="session")

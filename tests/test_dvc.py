@@ -25,17 +25,20 @@ MAKERS = {
         "index",
     ),
     paths.SPLITS: "split",
-    paths.FEATURES: "features",
+    **dict.fromkeys([paths.FEATURES, paths.EXTRACTED], "features"),
     **dict.fromkeys([paths.MODEL, paths.CHECKPOINT, paths.HISTORY], "train"),
-    **dict.fromkeys([paths.PREDICTIONS, paths.CHARTS, paths.HEAD_INPUTS], "evaluate"),
+    **dict.fromkeys([paths.PREDICTIONS, paths.CHARTS], "evaluate"),
     paths.EMBEDDING: "embed",
     **dict.fromkeys([paths.EXPLANATIONS, paths.HEAT_MAPS], "explain"),
     paths.OVERLAYS: "plots",
     paths.REPORT: "report",
 }
 """Which stage makes what twinhead.paths names."""
-PERSISTENT = {paths.PIXELS, paths.MASKS, paths.DECODED, paths.REPORT}
-"""What `index` reads of its own last run, and what may not come from DVC's run cache."""
+PERSISTENT = {
+    *(paths.PIXELS, paths.MASKS, paths.DECODED, paths.FEATURES, paths.EXTRACTED),
+    paths.REPORT,
+}
+"""What a stage reads of its own last run, and what may not come from DVC's run cache."""
 NO_PRODUCTS = {
     paths.PARAMS,
     paths.COMPARISON,

@@ -103,7 +103,7 @@ FULL = [(name, "full", place) for name, places in {
     "explain": ["reports"], "report": ["reports"],
 }.items() for place in places]  # fmt: skip
 OTHERS = [("index", "read-only", "data"), ("split", "read-only", "metrics"),
-          ("train", "read-only", "models"), ("index", "limit", 100_000),
+          ("train", "read-only", "models"), ("index", "limit", 10_000),
           ("train", "limit", 8_000_000)]  # fmt: skip
 FAULTS = {
     "full": "disk full under `{place}/` while `{name}` writes",
@@ -319,7 +319,7 @@ def test_two_repros_at_once_end_as_one(finished, folder, tmp_path, case):
     assert first.returncode == 0, said
     assert second.returncode != 0 and "Traceback" not in second.stdout
     assert "is busy, it is being blocked by" in second.stdout or "lock" in second.stdout
-    names = [name for name in outputs(finished) if name in ("data/splits.csv", "data/pixels.npy")]
+    names = [name for name in outputs(finished) if name.startswith(("data/splits", "data/pixels/"))]
     for name in names:
         assert (other.root / name).read_bytes() == (finished.root / name).read_bytes()
     outcome = "DVC refuses the second and names the process at work; the first ends well"
@@ -396,9 +396,9 @@ def test_ctrl_c_ends_what_has_no_run_at_once(copy, case):
         assert interrupted(begun) == f"{name}: interrupted\n"
     copy.set({"data": {"image_size": 2048}})
     begun = by_hand(copy, "-m", "twinhead.stage", "index")
-    while begun.poll() is None and not list((copy.root / "data").glob("pixels.partial*")):
+    while begun.poll() is None and not list((copy.root / "data").glob("decoded.partial*")):
         time.sleep(0.01)
     assert interrupted(begun) == "index: interrupted\n" and outputs(copy) == before
-    assert not list((copy.root / "data").glob("*partial*"))
+    assert not list((copy.root / "data").rglob("*partial*"))
     outcome = "one line, exit code 130 within 2 seconds; nothing is lost"
     case(SECTION, "Ctrl-C in index, or while another stage loads", outcome)

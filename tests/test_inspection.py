@@ -123,9 +123,10 @@ def model_of(finished, tmp_path, monkeypatch):
     """Makes the MLflow model of a workspace whose network has these heads, and loads it."""
 
     def make(tasks: list[str]) -> mlflow.pyfunc.PyFuncModel:
-        for name in ("params.yaml", paths.LABELS, paths.EXPLANATIONS, paths.PIXELS):
+        for name in ("params.yaml", paths.LABELS, paths.EXPLANATIONS):
             (tmp_path / name).parent.mkdir(exist_ok=True)
             shutil.copy(finished.root / name, tmp_path / name)
+        shutil.copytree(finished.root / paths.PIXELS, tmp_path / paths.PIXELS)
         measured = {"test": dict.fromkeys(tasks, {})}
         measured |= {"threshold": 0.5} if "defect" in tasks else {}
         for folder in ("models", "metrics"):

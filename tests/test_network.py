@@ -12,6 +12,7 @@ import pytest
 from twinhead import params
 from twinhead.backbones import extraction
 from twinhead.model import heads, network
+from twinhead.model.moments import Moments
 
 PAPER = params.Model(backbone="cnn", weights="imagenet", frozen=True, tasks=["category", "defect"])
 PRETRAINED = PAPER.model_copy(update={"backbone": "efficientnet_lite0"})
@@ -80,11 +81,37 @@ def test_a_frozen_backbone_has_nothing_to_train(pretrained: keras.Model) -> None
     assert any("block0" in weight.path for weight in thawed.trainable_weights)
 
 
+def moments(
+    features: np.ndarray, category: list[int], defective: list[int], categories: int = 0
+) -> Moments:
+    """Taken one image after the other."""
+    found = Moments(categories or max(category) + 1, features.shape[1])
+    groups = Moments.group(np.array(category), np.array(defective))
+    for row in range(len(features)):
+        found.add(features[row : row + 1], groups[row : row + 1])
+    return found
+
+
+def test_moments_are_those_of_all_images_at_once() -> None:
+    features = np.random.default_rng(0).normal(1000, 3, (30, 4)).astype(np.float32)
+    category, defective = np.arange(30) % 3, np.arange(30) % 2
+    found = moments(features, list(category), list(defective))
+    count, mean, spread = found.joined(range(6))
+    assert count == 30
+    np.testing.assert_allclose(mean, features.mean(axis=0, dtype=float), rtol=1e-12)
+    np.testing.assert_allclose(spread, features.astype(float).std(axis=0), rtol=1e-9)
+    own = ((features.astype(float) - 2) / 5)[(category == 2) & (defective == 1)]
+    count, mean, spread = found.scaled(np.full(4, 2), np.full(4, 5)).joined([Moments.group(2, 1)])
+    np.testing.assert_allclose(mean, own.mean(axis=0), rtol=1e-9)
+    np.testing.assert_allclose(spread, own.std(axis=0), rtol=1e-9)
+    assert list(found.as_one_category().count) == [15, 15]
+
+
 def test_features_and_what_follows_them_make_the_whole_network(pretrained: keras.Model) -> None:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (3, 64, 64, 3)).astype(np.float32)
     features = network.trunk(pretrained).predict(images, verbose=0)
-    network.adapt(pretrained, features, np.array([0, 1, 2]), np.zeros(3))
+    network.adapt(pretrained, moments(features, [0, 1, 2], [0, 0, 0]))
     part = network.part_for(pretrained, features[:, None])
     whole = pretrained.predict(images, verbose=0)
     for task, answers in part.predict(features, verbose=0).items():
@@ -94,7 +121,9 @@ def test_features_and_what_follows_them_make_the_whole_network(pretrained: keras
 def test_the_backbone_of_the_features_is_that_of_the_network(pretrained: keras.Model) -> None:
     images = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3)).astype(np.float32)
     alone = extraction.trunk(64).predict(images, verbose=0)
-    np.testing.assert_array_equal(alone, network.trunk(pretrained).predict(images, verbose=0))
+    np.testing.assert_array_equal(
+        alone["pooled"], network.trunk(pretrained).predict(images, verbose=0)
+    )
 
 
 @pytest.mark.parametrize("settings", [PAPER, PRETRAINED])
@@ -117,7 +146,7 @@ def test_a_saved_network_answers_as_before(settings: params.Model, tmp_path: Pat
     images = np.random.default_rng(1).integers(0, 256, (2, 32, 32, 3), np.uint8)
     if settings is PRETRAINED:
         features = np.random.default_rng(2).normal(size=(6, 1408)).astype(np.float32)
-        network.adapt(model, features, np.array([0, 0, 1, 1, 2, 2]), np.zeros(6))
+        network.adapt(model, moments(features, [0, 0, 1, 1, 2, 2], [0] * 6))
     network.save(model, tmp_path / "model.keras")
     again = network.load(tmp_path / "model.keras").predict(images, verbose=0)
     for task, answers in model.predict(images, verbose=0).items():
@@ -126,10 +155,9 @@ def test_a_saved_network_answers_as_before(settings: params.Model, tmp_path: Pat
 
 def test_deviation_is_measured_from_good_images_of_the_category_seen() -> None:
     features = np.array([[0.0, 10], [2, 10], [50, 0], [100, 4], [104, 8]], np.float32)
-    category, defective = np.array([0, 0, 0, 1, 1]), np.array([0, 0, 1, 0, 0])
     layer = heads.Deviation(2)
     layer.build([(None, 2), (None, 2)])
-    layer.adapt(features, category, defective)
+    layer.adapt(moments(features, [0, 0, 0, 1, 1], [0, 0, 1, 0, 0]))
     seen = np.array([[1.0, 0], [0, 1]], np.float32)
     result = np.asarray(layer([np.array([[3.0, 10], [106, 4]], np.float32), seen]))
     # Good images of category 0 are 0 and 2: mean 1, deviation 1; of category 1: 102 and 2.
@@ -142,7 +170,7 @@ def test_deviation_copes_with_categories_without_good_images_and_with_single_one
     features = np.array([[4.0], [6], [1]], np.float32)
     layer = heads.Deviation(3)
     layer.build([(None, 1), (None, 3)])
-    layer.adapt(features, np.array([0, 0, 1]), np.array([1, 1, 0]))
+    layer.adapt(moments(features, [0, 0, 1], [1, 1, 0], categories=3))
     np.testing.assert_allclose(np.asarray(layer.mean)[:, 0], [5, 1, 0])
     assert np.isfinite(np.asarray(layer.scale)).all() and (np.asarray(layer.scale) > 0).all()
 

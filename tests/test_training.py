@@ -12,6 +12,7 @@ from conftest import SIZE, Built
 from twinhead import params
 from twinhead.backbones import extraction
 from twinhead.dataset import features, splits
+from twinhead.dataset.store import Store
 from twinhead.errors import InputError
 from twinhead.model import network, training
 from twinhead.model.batches import Batches
@@ -25,16 +26,17 @@ class Killed(BaseException):
 
 
 @pytest.fixture(scope="session")
-def stored(built: Built, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+def stored(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Store:
     """The frozen backbone's features of the small data set."""
-    path, trunk = tmp_path_factory.mktemp("features") / "features.npy", extraction.trunk(SIZE)
-    extraction.build(trunk.predict_on_batch, trunk.output.shape[-1], built.pixels, 2, path)
-    return features.load(path)
+    folder, trunk = tmp_path_factory.mktemp("features"), extraction.trunk(SIZE)
+    places = folder / "features", folder / "extracted.csv"
+    extraction.build(trunk.predict_on_batch, list(trunk.output), built.pixels, 2, *places)
+    return features.load(places[0])[features.POOLED]
 
 
 @pytest.fixture
 def train(
-    built: Built, stored: np.ndarray, split: pd.Series, tmp_path: Path
+    built: Built, stored: Store, split: pd.Series, tmp_path: Path
 ) -> Callable[..., training.Result]:
     def run(
         model: params.Model = CNN,
@@ -44,7 +46,7 @@ def train(
         **changes: object,
     ) -> training.Result:
         settings = SHIPPED.train.model_copy(update={"epochs": 3, "batch_size": 8} | changes)
-        inputs = network.inputs(model, built.pixels, stored)
+        inputs = network.inputs(model, built.pixels, {features.POOLED: stored})
         return training.train(
             inputs, SIZE, frame, split, model, settings, tmp_path / state, epoch_done
         )
@@ -150,7 +152,7 @@ def test_a_loss_that_is_no_number_stops_the_training(train: Callable[..., traini
         train(learning_rate=1e30, schedule="constant", epochs=8)
 
 
-def test_every_view_of_stored_features_is_seen_once_an_epoch(stored: np.ndarray) -> None:
+def test_every_view_of_stored_features_is_seen_once_an_epoch(stored: Store) -> None:
     rows = np.array([4, 7, 9])
     batches = Batches(stored, rows, {}, 2, SHIPPED.train, epoch=1)
     given = np.concatenate([batches[number][0] for number in range(len(batches))])
@@ -159,7 +161,7 @@ def test_every_view_of_stored_features_is_seen_once_an_epoch(stored: np.ndarray)
     assert [bytes(x) for x in given] != [bytes(x) for x in expected]
 
 
-def test_the_source_of_features_gives_the_batches_of_every_epoch(stored: np.ndarray) -> None:
+def test_the_source_of_features_gives_the_batches_of_every_epoch(stored: Store) -> None:
     rows, targets = np.arange(len(stored)), {"defect": np.arange(len(stored), dtype=np.float32)}
     batches = Batches(stored, rows, targets, 3, SHIPPED.train)
     seen = []
@@ -173,15 +175,6 @@ def test_the_source_of_features_gives_the_batches_of_every_epoch(stored: np.ndar
             np.testing.assert_array_equal(wanted["defect"], alone[number][1]["defect"])
         seen.append(np.concatenate([wanted["defect"] for _, wanted in given]))
     assert (seen[0] != seen[1]).any() and (seen[0] == seen[2]).all()
-
-
-def test_views_are_flips_of_the_photograph(tmp_path: Path) -> None:
-    images = np.arange(2 * 3 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3, 3)
-    extraction.build(lambda x: x[..., 0].reshape(len(x), -1), 9, images, 4, tmp_path / "f.npy")
-    views = features.load(tmp_path / "f.npy").reshape(2, 4, 3, 3)
-    grey = images[..., 0]
-    for view, flipped in enumerate((grey, grey[:, :, ::-1], grey[:, ::-1], grey[:, ::-1, ::-1])):
-        np.testing.assert_array_equal(views[:, view], flipped)
 
 
 def test_a_loss_that_is_no_number_ends_the_training_with_the_epochs_before_kept(

@@ -27,8 +27,7 @@ def whole(path: Path) -> Iterator[Path]:
     part = path.with_name(f"{path.stem}.partial{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove(part)
-        _remove(part.with_name(f"{part.stem}.partial{part.suffix}"))  # of `keep_rows`
+        remove(part)
         yield part
         if path.is_dir():
             shutil.rmtree(path)
@@ -37,7 +36,7 @@ def whole(path: Path) -> Iterator[Path]:
         raise _named(error, part, path) from error
     finally:
         with suppress(OSError):  # the block's own error says more
-            _remove(part)
+            remove(part)
 
 
 def new_array(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
@@ -53,16 +52,6 @@ def new_array(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
     except OSError as error:
         raise _named(error, path, path) from error
     return array
-
-
-def keep_rows(path: Path, rows: list[int]) -> None:
-    """Leave only these rows of a NumPy file."""
-    array = load_array(path)
-    with whole(path) as part:
-        kept = new_array(part, array.dtype, (len(rows), *array.shape[1:]))
-        for place, row in zip(kept, rows, strict=True):
-            place[...] = array[row]
-        kept.flush()
 
 
 def load_array(path: Path) -> np.ndarray:
@@ -135,7 +124,8 @@ def _named(error: OSError, part: Path, path: Path) -> OSError:
     return OSError(error.errno, error.strerror, name)
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Take a file or a folder away, if there is one."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

@@ -161,7 +161,26 @@ class Train(Section):
     seed: Seed
 
 
+class OperatingPoint(Section):
+    rule: Literal["f1", "recall", "false_alarm_rate", "cost"]
+    value: Factor | None
+
+    @model_validator(mode="after")
+    def value_suits_the_rule(self) -> "OperatingPoint":
+        match self.rule, self.value:
+            case ("f1", None):
+                return self
+            case ("f1", _):
+                raise ValueError("rule f1 takes no value; expected null")
+            case (_, None):
+                raise ValueError(f"rule {self.rule} needs a value")
+            case (("recall" | "false_alarm_rate"), value) if value > 1:
+                raise ValueError(f"value is {value:g}; rule {self.rule} takes a share, at most 1")
+        return self
+
+
 class Evaluate(Section):
+    operating_point: OperatingPoint
     bootstrap: Annotated[int, Field(ge=100, le=10_000)]
 
 

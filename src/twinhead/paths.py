@@ -7,13 +7,14 @@ COMPARISON = Path("docs/comparison.md")
 
 SAMPLE = Path("data/raw/sample")
 CATALOG = Path("data/catalog.csv")
-PIXELS = Path("data/pixels.npy")
-MASKS = Path("data/masks.npy")
+PIXELS = Path("data/pixels")
+MASKS = Path("data/masks")
 DECODED = Path("data/decoded.csv")
 REMARKS = Path("data/remarks.csv")
 LABELS = Path("data/labels.json")
 SPLITS = Path("data/splits.csv")
-FEATURES = Path("data/features.npy")
+FEATURES = Path("data/features")
+EXTRACTED = Path("data/extracted.csv")
 
 MODEL = Path("models/model.keras")
 CHECKPOINT = Path("models/best_defect_auroc.keras")
@@ -21,7 +22,7 @@ TRAINING_STATE = Path("models/.training")
 
 METRICS = Path("metrics")
 REPORTS = Path("reports")
-HEAD_INPUTS = REPORTS / "head_inputs.npy"
+CROSSFIT = REPORTS / "crossfit.csv"
 HISTORY = REPORTS / "history.csv"
 PREDICTIONS = REPORTS / "predictions.csv"
 EMBEDDING = REPORTS / "embedding.csv"

@@ -6,12 +6,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from twinhead.dataset.store import Store
 from twinhead.model import heads, network
 from twinhead.model.batches import PREDICT_SIZE
 
 
 def heat_maps(
-    model: keras.Model, pixels: np.ndarray, rows: Sequence[int], head: str, layer: str | None = None
+    model: keras.Model,
+    pixels: Store | np.ndarray,
+    rows: Sequence[int],
+    head: str,
+    layer: str | None = None,
 ) -> Iterator[np.ndarray]:
     """Yield the heat map of one image after the other: (size, size), float32, from 0 up.
 

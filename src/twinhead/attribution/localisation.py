@@ -1,20 +1,22 @@
 """Heat maps of the test images, scored against the masks, and the choice of those to draw."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.ndimage import distance_transform_edt
-from sklearn.metrics import roc_auc_score
+from scipy.ndimage import distance_transform_edt, label
 
+from twinhead.attribution.resize import enlarged
 from twinhead.attribution.scale import full_colour
 
 TOLERANCE = 15 / 224
 """How far beside the mask a peak may lie and still count, as a share of the image's side."""
 BINS = 2**19
-"""Heats are counted for the AUROC in so many bins: a thousand maps don't fit in memory."""
+"""Of heats: all floats, by their sign, exponent and ten bits."""
+FALSE_POSITIVES = 0.3
+"""As far as AUPRO is integrated."""
 
 
 @dataclass(frozen=True)
@@ -37,37 +39,46 @@ def with_outcomes(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def score(
-    predictions: pd.DataFrame, heat: Iterable[np.ndarray], masks: dict[int, np.ndarray]
+    predictions: pd.DataFrame,
+    heat: Iterable[np.ndarray],
+    masks: Mapping[int, np.ndarray],
+    size: int,
 ) -> Scores:
     """Compare heat maps with the masks of the defects.
 
     Args:
         predictions: the images to explain, as `with_outcomes` returns them; the index is the image.
-        heat: their maps in that order, each (size, size), from 0 up.
+        heat: their maps in that order, each (height, width), the higher the odder.
         masks: by the image's number in the catalog, (size, size), bool.
+        size: pixels a side; the maps are judged so large, enlarged bilinearly.
 
-    `pointing_hit`: share of masked defects whose peak lies in the mask or within 15 px of it at 224
-    (Zhang et al. 2016, arXiv:1608.00507). `energy_in_mask`: share of the map's sum that lies in the
-    mask; chance is `mask_area`, the mask's share of the image. `pixel_auroc`: over all pixels of
-    those images together. `found` holds the same for the defects that the network found.
-    `mean_activation` is over the good images, in units of the common colour scale.
+    `pixel_auroc`: over all pixels of the good images and of the defective ones that have a mask;
+    `aupro`: over the same, the mean share of each connected defect that is found, integrated over
+    the false-positive rate up to 0.3 and divided by it (Bergmann et al. 2021,
+    doi:10.1007/s11263-020-01400-4). `pointing_hit`: share of masked defects whose peak lies in the
+    mask or within 15 px of it at 224 (Zhang et al. 2016, arXiv:1608.00507). `energy_in_mask`: share
+    of the map's sum, of what is above 0, that lies in the mask; chance is `mask_area`, the mask's
+    share of the image. `found` holds the last three for the defects that the network found.
+    `mean_activation`: over the good images, in units of the common colour scale.
     """
-    rows, inside, outside = [], np.zeros(BINS, np.int64), np.zeros(BINS, np.int64)
-    for number, heat_map in zip(predictions.index, heat, strict=True):
-        row = {"peak": float(heat_map.max()), "mean": float(heat_map.mean())}
+    rows, counts = [], _Counts()
+    for number, small in zip(predictions.index, heat, strict=True):
+        heat_map = enlarged(small, size)
+        lit = np.maximum(heat_map, 0)
+        row = {"peak": float(heat_map.max()), "mean": float(lit.mean())}
         if number in masks:
             mask = masks[number]
             at = np.unravel_index(heat_map.argmax(), heat_map.shape)
-            total = heat_map.sum(dtype=np.float64)
+            total = lit.sum(dtype=np.float64)
             away = distance_transform_edt(~mask)[at]
             row |= {
-                "pointing_hit": float(total > 0 and away <= TOLERANCE * len(mask)),
-                "energy_in_mask": float(heat_map[mask].sum() / total) if total else 0.0,
+                "pointing_hit": float(heat_map.max() > heat_map.min() and away <= TOLERANCE * size),
+                "energy_in_mask": float(lit[mask].sum() / total) if total else 0.0,
                 "mask_area": float(mask.mean()),
             }
-            bins = _bins(heat_map)
-            inside += np.bincount(bins[mask], minlength=len(inside))
-            outside += np.bincount(bins[~mask], minlength=len(outside))
+            counts.add(heat_map, mask)
+        elif not predictions.at[number, "defective"]:
+            counts.add(heat_map, np.zeros_like(heat_map, bool))
         rows.append(row)
     columns = ["peak", "mean", "pointing_hit", "energy_in_mask", "mask_area"]
     table = pd.DataFrame(rows, predictions.index, columns).astype(float)
@@ -77,7 +88,7 @@ def score(
     masked = table.dropna(subset="pointing_hit")
     metrics = {
         **_means(masked),
-        "pixel_auroc": _pixel_auroc(inside, outside),
+        **counts.areas(),
         "found": _means(masked[masked["outcome"].isin(["hit", "right"])]),
         "mean_activation": float(good.mean() / scale) if len(good) else None,
     }
@@ -129,20 +140,57 @@ def _means(table: pd.DataFrame) -> dict:
     return {"images": len(table)} | means
 
 
-def _bins(heat: np.ndarray) -> np.ndarray:
-    """Number heats from 0 up so that their order stays; those that differ by less than 1/2048 of
-    their value may share a number.
+class _Counts:
+    """How many pixels have which heat, so that a thousand maps need not be held.
 
-    The bits of floats that aren't negative, read as integers, have the floats' order.
+    Heats that differ by less than 1/1024 of their value may share a bin.
     """
-    return np.ascontiguousarray(heat, np.float32).view(np.int32) >> 12
+
+    def __init__(self) -> None:
+        self.inside, self.outside, self.regions = np.zeros((3, BINS))
+        """Pixels in masks; other pixels; and those in masks, each region's adding up to 1."""
+        self.number = 0
+
+    def add(self, heat: np.ndarray, mask: np.ndarray) -> None:
+        bins = _bins(heat)
+        self.outside += np.bincount(bins[~mask], minlength=BINS)
+        if not mask.any():
+            return
+        region, number = label(mask, np.ones((3, 3)))
+        sizes = np.bincount(region.ravel(), minlength=number + 1)
+        own = region[mask]
+        self.inside += np.bincount(bins[mask], minlength=BINS)
+        self.regions += np.bincount(bins[mask], weights=1 / sizes[own], minlength=BINS)
+        self.number += number
+
+    def areas(self) -> dict[str, float | None]:
+        """`pixel_auroc` and `aupro`; None without masks or without other pixels."""
+        if not self.number or not self.outside.any():
+            return {"pixel_auroc": None, "aupro": None}
+        used = np.flatnonzero(self.inside + self.outside)[::-1]  # the hottest first
+        false, true, overlap = (
+            np.concatenate([[0], np.cumsum(counts[used]) / total])
+            for counts, total in (
+                (self.outside, self.outside.sum()),
+                (self.inside, self.inside.sum()),
+                (self.regions, self.number),
+            )
+        )
+        kept = false <= FALSE_POSITIVES
+        at_limit = np.interp(FALSE_POSITIVES, false, overlap)
+        false_kept = np.append(false[kept], FALSE_POSITIVES)
+        overlap_kept = np.append(overlap[kept], at_limit)
+        return {
+            "pixel_auroc": float(np.trapezoid(true, false)),
+            "aupro": float(np.trapezoid(overlap_kept, false_kept) / FALSE_POSITIVES),
+        }
 
 
-def _pixel_auroc(inside: np.ndarray, outside: np.ndarray) -> float | None:
-    """Take the number of pixels in each bin, in the masks and outside of them."""
-    if not inside.any() or not outside.any():
-        return None
-    bins = np.flatnonzero(inside + outside)
-    truth = np.repeat([1, 0], len(bins))
-    pixels = np.concatenate([inside[bins], outside[bins]])
-    return float(roc_auc_score(truth, np.tile(bins, 2), sample_weight=pixels))
+def _bins(heat: np.ndarray) -> np.ndarray:
+    """Number heats so that their order stays: the bits of floats, read as integers, have it.
+
+    Those of negative ones have it backwards.
+    """
+    bits = np.ascontiguousarray(heat, np.float32).view(np.int32)
+    ordered = np.where(bits < 0, np.int32(-(2**31)) - bits - 1, bits)
+    return (ordered >> 13) + BINS // 2

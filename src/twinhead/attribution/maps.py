@@ -1,28 +1,30 @@
-"""The heat map that suits a network: where it differs from good products, or else Grad-CAM."""
+"""The heat map that suits a network: its own patch map, or else Grad-CAM."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import keras
 import numpy as np
 
-from twinhead.attribution import gradcam, taylor
+from twinhead.attribution import gradcam
+from twinhead.model import inference, network
+from twinhead.model.inference import Source
 
 
 def maps(
-    model: keras.Model, pixels: np.ndarray, rows: Sequence[int], head: str, method: str
+    model: keras.Model, given: Source, rows: Sequence[int], head: str, method: str
 ) -> Iterator[np.ndarray]:
-    """Yield one heat map after the other; head and method as `explain` has them in params.yaml."""
-    if _compares(model, head, method):
-        return taylor.heat_maps(model, pixels, rows)
-    return gradcam.heat_maps(model, pixels, rows, head)
+    """Yield one heat map after the other, (height, width), float32; the higher, the odder.
+
+    A network that reads patches gives its anomaly map, a number for each patch; Grad-CAM one for
+    each pixel, from 0 up. head and method as `explain` has them in params.yaml.
+    """
+    if of_patches(model, head, method):
+        for answer in inference.answers(model, given, rows):
+            yield from answer["anomaly_map"]
+    else:
+        yield from gradcam.heat_maps(model, given.pixels, rows, head)
 
 
-def mapper(model: keras.Model, head: str, method: str) -> Callable[[np.ndarray], np.ndarray]:
-    """Return what makes the maps of a batch: (images, size, size, 3) to (images, size, size)."""
-    if _compares(model, head, method):
-        return taylor.mapper(model)
-    return gradcam.mapper(model, head)
-
-
-def _compares(model: keras.Model, head: str, method: str) -> bool:
-    return method == "best" and head == "defect" and taylor.is_possible(model)
+def of_patches(model: keras.Model, head: str, method: str) -> bool:
+    """Whether the heat map is the network's own."""
+    return method == "best" and head == "defect" and network.detects(model)

@@ -1,12 +1,18 @@
-"""The stored features of the catalog's images."""
+"""What the frozen backbone says of the catalog's images: a store for each kind of array."""
 
 from pathlib import Path
 
-import numpy as np
+from twinhead.dataset.store import INDEX, Store
 
-from twinhead import files
+POOLED = "pooled"
+"""(images, views, values), float32: the feature maps' means and spreads."""
 
 
-def load(path: Path) -> np.ndarray:
-    """The stored features, (images, views, features), float32, memory-mapped and read-only."""
-    return files.load_array(path)
+def load(path: Path) -> dict[str, Store]:
+    """The stores by name; row i of each is catalog row i.
+
+    Raises InputError naming the folder, or the first store in it, that is missing or isn't whole.
+    """
+    path = Path(path)
+    names = sorted({file.parent.name for file in path.glob(f"*/{INDEX}")} | {POOLED})
+    return {name: Store(path / name) for name in names}

@@ -3,20 +3,18 @@
 from twinhead.evaluation.baselines import judge as judge_baselines
 from twinhead.evaluation.curves import write as write_curves
 from twinhead.evaluation.metrics import (
-    DEFAULT_THRESHOLD,
     advantage,
     auroc,
-    choose_threshold,
     decide,
     judge,
     judge_test,
 )
+from twinhead.evaluation.operating_point import DEFAULT_THRESHOLD
 
 __all__ = [
     "DEFAULT_THRESHOLD",
     "advantage",
     "auroc",
-    "choose_threshold",
     "decide",
     "judge",
     "judge_baselines",

@@ -2,40 +2,19 @@
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit, logit
 from sklearn.metrics import (
     accuracy_score,
     average_precision_score,
-    precision_recall_curve,
     precision_recall_fscore_support,
 )
 
+from twinhead import params
 from twinhead.dataset import splits
+from twinhead.evaluation import operating_point
+from twinhead.evaluation.operating_point import OperatingPoint
 
-DEFAULT_THRESHOLD = 0.5
-"""Where val, lacking defective or good images, can't choose one."""
-
-
-def choose_threshold(defective: np.ndarray, scores: np.ndarray) -> float | None:
-    """Return the score from which on an image counts as defective, for the highest F1.
-
-    It lies half-way, in log-odds, between the last score that is called defective and the first
-    that isn't. None if there are no defective or no good images. defective: (n,), 0 or 1; scores:
-    (n,), probabilities.
-    """
-    if len(set(defective)) < 2:
-        return None
-    scores = np.asarray(scores, float)  # between two float32 neighbours there is no threshold
-    precision, recall, scored = precision_recall_curve(defective, scores)
-    total = precision + recall
-    f1 = np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)[:-1]
-    chosen = scored[np.flatnonzero(f1 == f1.max())[-1]]
-    below = scores[scores < chosen]
-    low = below.max() if len(below) else -np.inf
-    middle = _between(low, chosen) if len(below) else float(chosen) * (1 - 1e-8)
-    # As `metrics/evaluate.json` will have it, so that all who read it there decide alike.
-    written = float(f"{middle:.9g}")
-    return written if low < written <= chosen else middle
+BINS = 10
+"""Of probabilities, for the calibration error."""
 
 
 def auroc(
@@ -122,20 +101,28 @@ def _areas(
     return np.array(areas)
 
 
-def judge(predictions: pd.DataFrame, resamples: int) -> dict:
+def judge(predictions: pd.DataFrame, crossfit: pd.DataFrame, settings: params.Evaluate) -> dict:
     """Return the metrics of all splits, as `metrics/evaluate.json` holds them.
 
-    predictions: what `inference.predict` returns. A head that isn't there has no metrics, and what
-    is not defined (an AUROC without defective images, say) is None.
+    predictions: what `inference.predict` returns. crossfit: the training images' cross-fitted
+    answers, which choose the threshold together with val; a table without rows where there are
+    none. A head that isn't there has no metrics, and what is not defined (an AUROC without
+    defective images, say) is None.
     """
     result: dict = {}
     if "defect_probability" in predictions:
-        chosen = _threshold(predictions)
-        result["threshold"] = DEFAULT_THRESHOLD if chosen is None else chosen
-        result["threshold_chosen_on"] = None if chosen is None else splits.VAL
+        point = _operating_point(predictions, crossfit, settings.operating_point)
+        result["threshold"] = point.threshold
+        on = splits.VAL if crossfit.empty else f"{splits.VAL} and cross-fitted {splits.TRAIN}"
+        result["threshold_chosen_on"] = None if point.rule is None else on
+        result["operating_point"] = {
+            "rule": point.rule,
+            "value": point.value,
+            "lowest_false_alarm_rate": point.lowest_false_alarm_rate,
+        }
     for name in splits.SPLITS:
         rows = predictions[predictions["split"] == name]
-        result[name] = _metrics(rows, result.get("threshold"), resamples)
+        result[name] = _metrics(rows, result.get("threshold"), settings.bootstrap)
     test = predictions[predictions["split"] == splits.TEST]
     result[splits.TEST]["by_category"] = {
         category: _one_category(rows, result.get("threshold"))
@@ -151,16 +138,22 @@ def judge(predictions: pd.DataFrame, resamples: int) -> dict:
             }
             for category in sorted(test["category"].unique())
         }
+        result[splits.TEST]["unseen_types"] = _unseen_types(predictions, result["threshold"])
+    if "known" in test:
+        result[splits.TEST]["unknown"] = {
+            name: _mean(1 - test["known"][test["defective"] == kind])
+            for name, kind in (("good", 0), ("defective", 1))
+        }
     return result
 
 
 def judge_test(predictions: pd.DataFrame, threshold: float | None = None) -> dict:
-    """Return the test metrics alone, without intervals; val chooses a threshold not given."""
+    """Return the test metrics alone, without intervals; val chooses a threshold not given, by F1."""
     if "defect_probability" not in predictions:
         threshold = None
     elif threshold is None:
-        chosen = _threshold(predictions)
-        threshold = DEFAULT_THRESHOLD if chosen is None else chosen
+        rule = params.OperatingPoint(rule="f1", value=None)
+        threshold = _operating_point(predictions, predictions.iloc[:0], rule).threshold
     return _metrics(predictions[predictions["split"] == splits.TEST], threshold, resamples=0)
 
 
@@ -176,16 +169,51 @@ def _exceeds(rows: pd.DataFrame, threshold: float) -> pd.Series:
     return rows["defect_probability"].astype(float) >= threshold
 
 
-def _between(low: float, high: float) -> float:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        middle = expit((logit(low) + logit(high)) / 2)
-    # A probability of 0 or 1 has no finite log-odds.
-    return float(middle if low < middle < high else (low + high) / 2)
-
-
-def _threshold(predictions: pd.DataFrame) -> float | None:
+def _operating_point(
+    predictions: pd.DataFrame, crossfit: pd.DataFrame, rule: params.OperatingPoint
+) -> OperatingPoint:
     val = predictions[predictions["split"] == splits.VAL]
-    return choose_threshold(val["defective"].to_numpy(), val["defect_probability"].to_numpy())
+    held_out = pd.concat([val, crossfit] if len(crossfit) else [val])
+    truth, scores = held_out["defective"], held_out["defect_probability"]
+    return operating_point.choose(truth.to_numpy(), scores.to_numpy(), rule)
+
+
+def _unseen_types(predictions: pd.DataFrame, threshold: float) -> dict:
+    """Recall on the test defects of whose type train has none, and AUROC against the good ones."""
+    types = predictions["category"] + "/" + predictions["defect_type"]
+    seen = set(types[predictions["split"].isin([splits.TRAIN, splits.VAL])])
+    test = predictions[predictions["split"] == splits.TEST]
+    unseen = test[(test["defective"] == 1) & ~types[test.index].isin(seen)]
+    rows = pd.concat([unseen, test[test["defective"] == 0]])
+    areas = auroc(
+        rows["defective"].to_numpy(),
+        rows["defect_probability"].to_numpy(),
+        rows["category"].to_numpy(),
+        resamples=0,
+    )
+    recall = _mean(_exceeds(unseen, threshold))
+    return {"images": len(unseen), "recall": recall} | areas
+
+
+def calibration(truth: np.ndarray, scores: np.ndarray) -> dict[str, float | None]:
+    """`brier`: the mean squared error of the probabilities; `ece`: how far they are off on average.
+
+    Expected calibration error (Naeini et al. 2015, doi:10.1609/aaai.v29i1.9602) over BINS equal
+    bins: the mean distance between a bin's mean probability and its share of defects.
+    """
+    if not len(truth):
+        return {"brier": None, "ece": None}
+    scores = np.asarray(scores, float)
+    bins = np.minimum((scores * BINS).astype(int), BINS - 1)
+    off = np.bincount(bins, weights=scores - truth, minlength=BINS)
+    return {
+        "brier": float(((scores - truth) ** 2).mean()),
+        "ece": float(np.abs(off).sum() / len(truth)),
+    }
+
+
+def _mean(values: pd.Series) -> float | None:
+    return float(values.mean()) if len(values) else None
 
 
 def _metrics(rows: pd.DataFrame, threshold: float | None, resamples: int) -> dict:
@@ -204,6 +232,7 @@ def _metrics(rows: pd.DataFrame, threshold: float | None, resamples: int) -> dic
             **_scores(truth, decided, average="binary"),
             **areas,
             "average_precision": float(average_precision_score(truth, scores)) if both else None,
+            **calibration(truth, scores),
         }
     return result
 

@@ -1,30 +1,38 @@
 """Every image of the catalog, decoded and resized once: what dataset/pixels.py reads."""
 
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from threading import Lock
+from weakref import WeakValueDictionary
 
 import numpy as np
 import pandas as pd
 import PIL
 
-from twinhead import files
+from twinhead import files, sharding
+from twinhead.dataset.store import Store
 from twinhead.errors import InputError
 from twinhead.ingest import images, limits, phash
 
 IMAGE, MASK = "image", "mask"
 COLUMNS = {
-    "kind": str, "sha256": str, "width": int, "height": int, "mode": str, "phash": str,
+    "origin": str, "key": str, "width": int, "height": int, "mode": str, "phash": str,
     "check": str,
 }  # fmt: skip
-"""Of the list of decoded files: kind; digest of the file; what it is; digest of what was stored."""
+"""Of the list of decoded files: a digest of a file's bytes and of what decodes them; the key in its
+store; what the file is; digest of the line up to here."""
 FACTS = ["width", "height", "mode", "sha256", "phash"]
 """What the catalog has of them."""
 SLACK = 0.01
 """How much, as a part of its width, a mask's proportions may differ from its image's."""
+AHEAD = 4
+"""Files a thread that wait for their turn to be stored."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,8 @@ class Built:
     """Of each skipped file: what was skipped, its path in the catalog, and why."""
     empty: set[int]
     """The catalog's numbers of the images whose masks mark nothing."""
+    decoded: int
+    """How many files weren't known from an earlier build."""
 
 
 def build(
@@ -48,91 +58,97 @@ def build(
     workers: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Built:
-    """Decode what the catalog lists, on all cores, into two NumPy files and a list of their
-    origins.
+    """Decode what the catalog lists, on all cores, into two stores and a list of their origins.
 
     Where the three are there from an earlier build, a file whose bytes it has seen
-    is taken from there; the result is the same as from nothing.
+    is taken from there; the result is the same as from nothing. Equal files are decoded once.
 
     Args:
         frame: the catalog as `catalog.scan` returns it.
         size: pixels a side to resize to.
-        pixels: file for the images, (rows, size, size, 3), uint8, row i = catalog row i.
-        masks: file for the masks, (rows that have one, size, size), bool, in the catalog's order.
-        decoded: file for the list of the decoded files, a row of COLUMNS for each: the images in
-            the order of `pixels`, then the masks in that of `masks`.
+        pixels: store for the images, (rows, size, size, 3), uint8, row i = catalog row i.
+        masks: store for the masks, (rows that have one, size, size), bool, in the catalog's order.
+        decoded: file for the list of the decoded files, a row of COLUMNS for each origin.
         on_bad: "stop", or "skip" for a catalog without the images and masks that can't be used.
 
     Raises InputError naming every file that can't be used if on_bad is "stop", or if no image is
     left; what an earlier build left stays then.
     """
     root, total = Path(root), len(frame)
-    with_mask = np.flatnonzero(frame["mask"] != "")
-    mask_row = dict(zip(with_mask, range(len(with_mask)), strict=True))
-    earlier = _Earlier(size, pixels, masks, decoded)
+    found: list[tuple] = []
+    rows: dict[str, tuple] = {}
+    empty: set[int] = set()
     with (
-        files.whole(pixels) as part,
-        files.whole(masks) as masks_part,
+        sharding.writing(pixels, np.uint8, (size, size, 3)) as stored,
+        sharding.writing(masks, bool, (size, size)) as stored_masks,
         files.whole(decoded) as list_part,
     ):
-        stored = files.new_array(part, np.uint8, (total, size, size, 3))
-        stored_masks = files.new_array(masks_part, bool, (len(with_mask), size, size))
+        decoder = _Decoder(size, {IMAGE: pixels, MASK: masks}, decoded)
+        decoder.written = {IMAGE: stored, MASK: stored_masks}
 
         def decode(row: int) -> tuple[tuple | InputError, tuple | InputError | None]:
-            """What was found out of an image and of its mask."""
+            """An image and its mask, each with what was found out of it."""
+            mask_name = frame["mask"].iat[row]
             try:
-                image = earlier.take(IMAGE, root / frame["path"].iat[row], stored[row])
+                image = decoder.take(IMAGE, root / frame["path"].iat[row])
             except InputError as error:
                 image = error
-            if row not in mask_row:
+            if not mask_name:
                 return image, None
             try:
-                file = root / frame["mask"].iat[row]
-                mask = earlier.take(MASK, file, stored_masks[mask_row[row]])
+                mask = decoder.take(MASK, root / mask_name)
                 if isinstance(image, tuple):
-                    _check_shape(file, mask[2:4], image[2:4])
+                    _check_shape(root / mask_name, mask[0][2:4], image[0][2:4])
             except InputError as error:
                 return image, error
             return image, mask
 
-        found = _all(decode, total, workers, progress)
+        with closing(_in_order(decode, total, workers)) as pairs:
+            for number, (image, mask) in enumerate(pairs):
+                progress(number + 1, total)
+                if isinstance(image, tuple):
+                    facts, digest, values = image
+                    stored.add(facts[1], values)
+                    rows[facts[0]] = facts
+                    image = (*facts[2:5], digest, facts[5])
+                    if isinstance(mask, tuple):
+                        facts, _, values = mask
+                        stored_masks.add(facts[1], values)
+                        rows[facts[0]] = facts
+                        if not values.any():
+                            empty.add(number)
+                found.append((image, mask if isinstance(mask, InputError) else mask is not None))
         bad = [str(facts) for pair in found for facts in pair if isinstance(facts, InputError)]
         kept = [row for row, (image, _) in enumerate(found) if not isinstance(image, InputError)]
         if bad and (on_bad == "stop" or not kept):
             raise InputError("\n".join(bad))
-        stored.flush()
-        stored_masks.flush()
-        kept_masks = [row for row in kept if isinstance(found[row][1], tuple)]
-        empty = {row for row in kept_masks if not stored_masks[mask_row[row]].any()}
-        if len(kept) < total:
-            files.keep_rows(part, kept)
-        if len(kept_masks) < len(with_mask):
-            files.keep_rows(masks_part, [mask_row[row] for row in kept_masks])
-        rows = [found[row][0] for row in kept] + [found[row][1] for row in kept_masks]
-        table = pd.DataFrame(rows, columns=list(COLUMNS))
+        table = pd.DataFrame([rows[origin] for origin in sorted(rows)], columns=list(COLUMNS))
         table.to_csv(list_part, index=False, lineterminator="\n")
-    facts = table[table["kind"] == IMAGE][FACTS].set_index(pd.Index(kept))
+    facts = pd.DataFrame([found[row][0] for row in kept], kept, FACTS)
+    kept_masks = [row for row in kept if found[row][1] is True]
     named = frame["mask"].where(frame.index.isin(kept_masks), "")
     whole = frame.assign(mask=named).loc[kept].join(facts).reset_index(drop=True)
     numbers = {row: number for number, row in enumerate(kept)}
-    return Built(whole, _skipped(frame, found, root), {numbers[row] for row in empty})
+    skipped = _skipped(frame, found, root)
+    return Built(whole, skipped, {numbers[row] for row in empty}, decoder.decoded)
 
 
-def _all(
-    decode: Callable[[int], tuple],
-    total: int,
-    workers: int | None,
-    progress: Callable[[int, int], None],
-) -> list[tuple]:
-    # Pillow decodes and hashlib hashes outside the interpreter's lock: threads use every core.
-    found, pool = [], ThreadPoolExecutor(workers or os.cpu_count())
+def _in_order(work: Callable[[int], tuple], total: int, workers: int | None) -> Iterator[tuple]:
+    """Yield work(0), work(1), …, computed on all cores a few ahead: what waits must fit in memory.
+
+    Pillow decodes and hashlib hashes outside the interpreter's lock, so that threads do.
+    """
+    workers = workers or os.cpu_count()
+    pool, waiting = ThreadPoolExecutor(workers), deque()
     try:
-        for done, facts in enumerate(pool.map(decode, range(total)), start=1):
-            found.append(facts)
-            progress(done, total)
+        for row in range(total):
+            waiting.append(pool.submit(work, row))
+            if len(waiting) > AHEAD * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
     finally:  # interrupted, it doesn't decode the rest first
         pool.shutdown(cancel_futures=True)
-    return found
 
 
 def _check_shape(file: Path, mask: tuple[int, int], image: tuple[int, int]) -> None:
@@ -153,44 +169,86 @@ def _skipped(frame: pd.DataFrame, found: list[tuple], root: Path) -> list[tuple[
     return rows
 
 
-class _Earlier:
-    """What the last build left, to be taken over where a file's bytes are the same."""
+class _Decoder:
+    """Decodes files, but for those whose bytes were decoded before, in an earlier build or this."""
 
-    def __init__(self, size: int, pixels: Path, masks: Path, decoded: Path) -> None:
-        # Another size, decoder or Pillow gives other pixels, and then no check agrees.
+    def __init__(self, size: int, stores: dict[str, Path], decoded: Path) -> None:
+        # Another size, decoder or Pillow may give other pixels: then nothing is known.
         code = b"".join(Path(module.__file__).read_bytes() for module in (images, limits, phash))
-        self.size, self.version = (
-            size,
-            f"{sha256(code).hexdigest()} {PIL.__version__} {size}".encode(),
-        )
+        self.size = size
+        self.version = f"{sha256(code).hexdigest()} {PIL.__version__} {size}"
+        self.decoded = 0
+        self.written: dict[str, sharding.Writer] = {}
+        self._known: dict[str, tuple] = {}
+        self._places: dict[str, dict[str, int]] = {}
+        self._claimed: dict[str, Future] = {}
+        self._values: WeakValueDictionary[str, np.ndarray] = WeakValueDictionary()
+        self._lock = Lock()
         try:
             table = pd.read_csv(decoded, dtype=COLUMNS, keep_default_na=False)[list(COLUMNS)]
-            self.stored = {IMAGE: files.load_array(pixels), MASK: files.load_array(masks)}
+            self._stores = {kind: Store(path) for kind, path in stores.items()}
         except (OSError, ValueError, KeyError):  # none, or not whole: all is decoded
-            self.facts = {}
             return
-        number = table.groupby("kind").cumcount()
-        rows = zip(number, table.itertuples(index=False, name=None), strict=True)
-        self.facts = {facts[:2]: (place, facts) for place, facts in rows}
+        lines = table.itertuples(index=False, name=None)
+        self._known = {line[0]: line for line in lines if line == _checked(line[:-1])}
+        for kind, store in self._stores.items():
+            self._places[kind] = {key: row for row, key in enumerate(store.keys)}
 
-    def take(self, kind: str, path: Path, place: np.ndarray) -> tuple:
-        """Fill `place` with the decoded file; return its row of COLUMNS."""
+    def take(self, kind: str, path: Path) -> tuple[tuple, str, np.ndarray]:
+        """Return what was found out of a file (as COLUMNS), its SHA-256 and its pixels."""
         data = images.contents(path)
         digest = sha256(data).hexdigest()
-        number, facts = self.facts.get((kind, digest), (0, None))
-        if facts and number < len(self.stored[kind]):
-            known = self.stored[kind][number]
-            if known.shape == place.shape and self._check(known) == facts[-1]:
-                place[:] = known
-                return facts
-        if kind == MASK:
-            place[:], (width, height) = images.decode_mask(data, path, self.size)
-            return kind, digest, width, height, "", "", self._check(place)
-        picture, mode = images.upright(data, path)
-        place[:] = images.resized(picture, self.size)
-        return kind, digest, *picture.size, mode, phash.of(picture), self._check(place)
+        origin = sha256(f"{kind} {self.version} {digest}".encode()).hexdigest()
+        with self._lock:
+            first = origin not in self._claimed
+            claim = self._claimed.setdefault(origin, Future())
+        if first:
+            try:
+                facts, values = self._earlier(kind, origin) or self._decode(
+                    kind, origin, data, path
+                )
+                self._values[origin] = values
+                claim.set_result(facts)
+            except BaseException as error:
+                claim.set_exception(error)
+                raise
+            return facts, digest, values
+        try:
+            facts = claim.result()
+        except InputError:  # of the same bytes in another file: it has its own name
+            self._decode(kind, origin, data, path)
+            raise
+        values = self._values.get(origin)
+        if values is None:  # what nobody holds any more is on the disk, or was left out
+            try:
+                values = self.written[kind].read(facts[1])
+            except KeyError:
+                values = self._decode(kind, origin, data, path)[1]
+        return facts, digest, values
 
-    def _check(self, array: np.ndarray) -> str:
-        seen = sha256(self.version)
-        seen.update(np.ascontiguousarray(array).data)
-        return seen.hexdigest()
+    def _earlier(self, kind: str, origin: str) -> tuple[tuple, np.ndarray] | None:
+        facts = self._known.get(origin)
+        row = self._places[kind].get(facts[1]) if facts else None
+        if row is None:
+            return None
+        try:
+            values = self._stores[kind][row]
+        except InputError:  # half a shard
+            return None
+        return (facts, values) if sharding.key(values) == facts[1] else None
+
+    def _decode(self, kind: str, origin: str, data: bytes, path: Path) -> tuple[tuple, np.ndarray]:
+        if kind == MASK:
+            values, (width, height) = images.decode_mask(data, path, self.size)
+            mode, look = "", ""
+        else:
+            picture, mode = images.upright(data, path)
+            values, look = images.resized(picture, self.size), phash.of(picture)
+            width, height = picture.size
+        with self._lock:
+            self.decoded += 1
+        return _checked((origin, sharding.key(values), width, height, mode, look)), values
+
+
+def _checked(line: tuple) -> tuple:
+    return (*line, sha256(repr(line).encode()).hexdigest()[:16])

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from twinhead import params
+from twinhead.dataset.store import Store
 from twinhead.model.augmentation import augment
 
 AHEAD = 2
@@ -21,7 +22,7 @@ Batch = tuple[np.ndarray, dict[str, np.ndarray]]
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches of (inputs, targets) for the given rows, each read from the memory map once.
+    """Batches of (inputs, targets) for the given rows, each read from its store once.
 
     Without settings the rows come in their order and unchanged: what validation needs. With
     settings they come shuffled by (settings.seed, epoch), images augmented by (seed, epoch, row),
@@ -29,14 +30,14 @@ class Batches(keras.utils.PyDataset):
 
     Args:
         inputs: the images, (images, size, size, 3), uint8, or their stored features, (images,
-            views, features), float32; usually memory-mapped.
+            views, features), float32: a store, or an array in memory.
         rows: (n,), the catalog rows to give.
         targets: by task, (images,), indexed by catalog row like inputs.
     """
 
     def __init__(
         self,
-        inputs: np.ndarray,
+        inputs: Store | np.ndarray,
         rows: np.ndarray,
         targets: dict[str, np.ndarray],
         batch_size: int = PREDICT_SIZE,

@@ -1,28 +1,32 @@
 """Three readings of one pass, on a pretrained backbone: the graph.
 
 The pooled maps say whether the photograph as a whole is odd; the memory, how far each patch lies
-from good ones; a small network per patch, whether it looks like a defect that was labelled. They
-are standardised by good images of the category, added up with weights of the category's own, and
-calibrated: one probability, and one map.
+from good ones, on a fine and on a coarse grid; a small network per patch, whether it looks like a
+defect that was labelled. They are standardised by good images of the category, added up with
+weights of the category's own, and calibrated: one probability, and one map.
 """
 
 import keras
 from keras import layers
 
+from twinhead.backbones import outputs
 from twinhead.model import memory, readings
-from twinhead.model.readings import LEARNED, MEMORY, POOLED, READINGS
+from twinhead.model.readings import COARSE, FINE, LEARNED, POOLED, READINGS
 
 WIDTHS = {"stage3": 40, "stage5": 112, "stage7": 320}
 """The maps that a patch is made of, and their channels."""
-COMPARED = "stage5"
-"""The map whose patches the memory compares; docs/choosing.md has the others."""
 FOLDS = 3
 """Parts of the training images: each is read by what was fitted to the others."""
 HIDDEN = 64
+"""Units in each of a patch network's two layers."""
 SCORE_FLOORS = {POOLED: 0.0, LEARNED: 0.0}
 """What was learned never lowers what the memory says."""
-MAP_FLOORS = {MEMORY: -3.0, LEARNED: -3.0}
+MAP_FLOORS = {FINE: -3.0, LEARNED: -3.0}
 """What is surely good is equally dark."""
+SEEN = "stage5"
+"""The map whose means and spreads tell whether a photograph is like any good one."""
+UNUSUAL = 2.5
+"""A photograph that is more unusual than that is unknown: unlike all that was trained on."""
 
 
 def patch_network(height: int, width: int, name: str, seed: int) -> keras.Model:
@@ -31,24 +35,16 @@ def patch_network(height: int, width: int, name: str, seed: int) -> keras.Model:
     deviation: (batch, height, width, channels), distance: (batch, height, width, 1), both
     standardised by good patches. It starts as "good" everywhere.
     """
-
-    def drawn(place: int) -> keras.Initializer:
-        return keras.initializers.HeNormal(seed + place)
-
     deviation = keras.Input((height, width, sum(WIDTHS.values())), name=f"{name}_deviation")
     distance = keras.Input((height, width, 1), name=f"{name}_distance")
     x = layers.Concatenate(name=f"{name}_inputs")([deviation, distance])
-    for place in range(2):
-        dense = layers.Dense(
-            HIDDEN, "relu", kernel_initializer=drawn(place), name=f"{name}_hidden{place + 1}"
-        )
-        x = dense(x)
+    for place in (1, 2):
+        drawn = keras.initializers.HeNormal(seed + place)
+        x = layers.Dense(HIDDEN, "relu", kernel_initializer=drawn, name=f"{name}_hidden{place}")(x)
     x = layers.Concatenate(name=f"{name}_skip")([x, distance])
+    cautious = keras.initializers.Constant(-2.0)
     logit = layers.Dense(
-        1,
-        kernel_initializer="zeros",
-        bias_initializer=keras.initializers.Constant(-2.0),
-        name=f"{name}_logit",
+        1, kernel_initializer="zeros", bias_initializer=cautious, name=f"{name}_logit"
     )(x)
     logit = layers.Reshape((height, width), name=f"{name}_map")(logit)
     return keras.Model([deviation, distance], logit, name=name)
@@ -56,69 +52,106 @@ def patch_network(height: int, width: int, name: str, seed: int) -> keras.Model:
 
 def attach(
     maps: dict[str, keras.KerasTensor],
+    deviation: keras.KerasTensor,
     pooled_logit: keras.KerasTensor,
     probabilities: keras.KerasTensor,
     capacity: int,
     seed: int,
 ) -> dict[str, keras.KerasTensor]:
-    """Add the readings to a backbone's maps and its pooled head's logit.
+    """Add the readings to a backbone's maps and its pooled head.
 
     Args:
         maps: the maps of WIDTHS, (batch, height, width, channels) each.
-        pooled_logit: (batch, 1). probabilities: of the categories, (batch, categories).
-        capacity: patches of each category that the memory has room for.
+        deviation: the pooled maps in spreads of good ones, (batch, values); pooled_logit: (batch,
+            1). probabilities: of the categories, (batch, categories).
+        capacity: fine patches of each category that the memory has room for; of coarse ones half as
+            many.
 
-    Returns `defect`, (batch, 1), the calibrated probability, and `anomaly_map`, (batch, height,
-    width), in units of the score.
+    Returns `defect`, (batch, 1), the calibrated probability; `anomaly_map`, (batch, height, width),
+    in units of the score, at 0 as odd as good photographs' oddest patches; and `unusual`, (batch,
+    1), the photograph's distance from good ones as a whole, 1 for a usual one.
     """
     categories = probabilities.shape[-1]
     category = readings.Likeliest(dtype="float32", name="likeliest")(probabilities)
-    patches = readings.Patches(dtype="float32", name="patches")([maps[name] for name in WIDTHS])
-    height, width = patches.shape[1:3]
-    start = list(WIDTHS).index(COMPARED)
-    start = sum(list(WIDTHS.values())[:start])
-    distance = memory.MemoryDistance(
-        categories, capacity, start, WIDTHS[COMPARED], dtype="float32", name="distance"
-    )([patches, category])
-    distance = readings.RingLevel(categories, dtype="float32", name="ring_level")(
-        [distance, category]
-    )
-    deviation = readings.Standardise(
+    grid = readings.SameGrid(dtype="float32", name="same_grid")([maps[name] for name in WIDTHS])
+    coarse = layers.Identity(dtype="float32", name="coarse_map")(maps["stage7"])
+    fine_map = _distance(FINE, grid[:2], category, categories, capacity)
+    coarse_map = _distance(COARSE, [coarse], category, categories, capacity // 2)
+
+    joined = layers.Concatenate(dtype="float32", name="patches")(grid)
+    patch_deviation = readings.Standardise(
         categories, readings.LIMIT, dtype="float32", name="patch_deviation"
-    )([patches, category])
-    column = layers.Reshape((height, width, 1), dtype="float32", name="distance_column")(distance)
+    )([joined, category])
+    height, width = fine_map.shape[1:]
+    column = layers.Reshape((height, width, 1), name="distance_column")(fine_map)
     column = readings.Standardise(categories, dtype="float32", name="distance_deviation")(
         [column, category]
     )
-    learned = [
-        patch_network(height, width, f"patch_network{fold}", seed + 10 * fold)([deviation, column])
+    networks = [
+        patch_network(height, width, f"patch_network{fold}", seed + 10 * fold)
         for fold in range(FOLDS)
     ]
-    logits = layers.Average(dtype="float32", name="patch_logits")(learned)
+    logits = layers.Average(dtype="float32", name="patch_logits")(
+        [network([patch_deviation, column]) for network in networks]
+    )
 
-    reading = {
+    standardise = {
         name: readings.Standardise(categories, dtype="float32", name=f"{name}_reading")
         for name in READINGS
     }
-    of_patches = {
-        MEMORY: layers.Reshape((height, width, 1), name="distance_values")(distance),
-        LEARNED: layers.Reshape((height, width, 1), name="logit_values")(logits),
-    }
-    of_photograph = {
+    logarithm = readings.Logarithm(dtype="float32", name="logarithm")
+    given = {
         POOLED: pooled_logit,
-        MEMORY: readings.TopMean(dtype="float32", name="distance_top")(distance),
-        LEARNED: readings.TopMean(dtype="float32", name="logit_top")(logits),
+        FINE: logarithm(_top(FINE, fine_map)),
+        COARSE: logarithm(_top(COARSE, coarse_map)),
+        LEARNED: _top(LEARNED, logits),
     }
-    given = [reading[name]([x, category]) for name, x in of_photograph.items()]
-    score = readings.Combine(categories, SCORE_FLOORS, dtype="float32", name="score")
-    defect = readings.Calibrate(categories, dtype="float32", name="defect")(
-        [score([*given, category]), category]
-    )
-    shown = [reading[name]([x, category]) for name, x in of_patches.items()]
-    shown = readings.Combine(categories, MAP_FLOORS, dtype="float32", name="map_score")(
-        [*shown, category]
-    )
+    given = [standardise[name]([given[name], category]) for name in READINGS]
+    score = readings.Combine(
+        categories, list(READINGS), SCORE_FLOORS, dtype="float32", name="score"
+    )([*given, category])
+    shown = {
+        FINE: logarithm(layers.Reshape((height, width, 1), name="fine_values")(fine_map)),
+        LEARNED: layers.Reshape((height, width, 1), name="learned_values")(logits),
+    }
+    shown = [standardise[name]([x, category]) for name, x in shown.items()]
+    anomaly = readings.Combine(
+        categories, [FINE, LEARNED], MAP_FLOORS, dtype="float32", name="map_score"
+    )([*shown, category])
+    start, end = pooled_place(SEEN)
     return {
-        "defect": defect,
-        "anomaly_map": layers.Reshape((height, width), name="anomaly_map")(shown),
+        "defect": readings.Calibrate(categories, dtype="float32", name="defect")([score, category]),
+        "anomaly_map": layers.Reshape((height, width), name="anomaly_map")(anomaly),
+        "unusual": readings.Unusual(categories, start, end, dtype="float32", name="unusual")(
+            [deviation, category]
+        ),
     }
+
+
+def pooled_place(stage: str) -> tuple[int, int]:
+    """Where a map's means and spreads lie among the pooled values: from, to."""
+    widths = {"stage4": 80, "stage5": 112, "stage6": 192, "stage7": 320}
+    before = list(outputs.POOLED_STAGES).index(stage)
+    start = sum(2 * widths[name] for name in outputs.POOLED_STAGES[:before])
+    return start, start + 2 * widths[stage]
+
+
+def _distance(
+    name: str,
+    maps: list[keras.KerasTensor],
+    category: keras.KerasTensor,
+    categories: int,
+    capacity: int,
+) -> keras.KerasTensor:
+    """How far each patch lies from the memory, over its ring's level: (batch, height, width)."""
+    patches = memory.Scaled(categories, dtype="float32", name=f"{name}_patches")([*maps, category])
+    distance = memory.MemoryDistance(
+        categories, capacity, dtype="float32", name=f"{name}_distance"
+    )([patches, category])
+    return readings.RingLevel(
+        categories, readings.RINGS[name], dtype="float32", name=f"{name}_level"
+    )([distance, category])
+
+
+def _top(name: str, x: keras.KerasTensor) -> keras.KerasTensor:
+    return readings.TopMean(readings.SHARE[name], dtype="float32", name=f"{name}_top")(x)

@@ -5,7 +5,7 @@ read by what the others have given, and from these readings come the levels of g
 weights and the calibration.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import keras
@@ -16,9 +16,12 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from twinhead.dataset import splits
+from twinhead.dataset.features import POOLED as POOLED_FEATURES
+from twinhead.dataset.store import Store
 from twinhead.model import detector, heads, memory, readings
-from twinhead.model.detector import COMPARED, FOLDS, WIDTHS
-from twinhead.model.readings import LEARNED, MEMORY, POOLED, READINGS
+from twinhead.model.detector import FOLDS, WIDTHS
+from twinhead.model.moments import Moments
+from twinhead.model.readings import COARSE, FINE, LEARNED, POOLED, READINGS
 
 READ = 64
 """Photographs that are read from the stores at a time."""
@@ -26,22 +29,26 @@ BATCH, EPOCHS, RATE, DECAY = 24, 12, 2e-3, 1e-4
 """Of the patch networks' training."""
 QUANTILE = 0.999
 """Of good patches' distances: the level of a ring."""
+SHARES = {FINE: (0.5, 1.0), COARSE: (1.0,)}
+"""How much each map of a memory's patches counts: the finer one half."""
 LEAST_SPREAD = 0.25
 """A category's spread of a reading counts as at least this share of the median category's."""
 SHRINK_POOLED, SHRINK_OWN = 1.0, 4.0
-"""How strongly the weights are drawn to (0, 1, 0), and a category's to those of all."""
+"""How strongly the weights are drawn to PRIOR, and a category's to those of all."""
+PRIOR = np.array([0.0, 1.0, 0.5, 0.0])
+"""The readings' weights where no defects are known."""
 GOOD_ONLY_OFFSET = -3.0
 """Without defects, a probability of 0.5 is a memory's reading of three spreads above good."""
 
 
 @dataclass(frozen=True)
 class Data:
-    """The stored features of all images, and what is known of them; rows are the catalog's."""
+    """The stored features of the images, and what is known of them; rows are the catalog's."""
 
-    pooled: np.ndarray
-    """(images, views, values), float32, or a store of it."""
-    maps: dict[str, np.ndarray]
-    """By name of detector.WIDTHS: (images, height, width, channels), float16, or stores of it."""
+    pooled: Store | np.ndarray
+    """(images, views, values), float32."""
+    maps: dict[str, Store | np.ndarray]
+    """By name of detector.WIDTHS: (images, height, width, channels), float16."""
     category: np.ndarray
     """(images,), integers: each image's category; all 0 for a network without a category head."""
     defective: np.ndarray
@@ -50,113 +57,179 @@ class Data:
     """(images,), text: train, val, test or unused."""
     group: np.ndarray
     """(images,): equal for images that stay on one side."""
-    masks: dict[int, np.ndarray]
+    masks: Mapping[int, np.ndarray]
     """By image: (size, size), bool."""
-
-    @property
-    def categories(self) -> int:
-        return int(self.category.max()) + 1
+    categories: int
 
     def grid(self) -> tuple[int, int]:
-        return self.maps[COMPARED].shape[1:3]
-
-
-def fit(model: keras.Model, data: Data, head: "HeadSettings", seed: int) -> pd.DataFrame:
-    """Give a network's readings their weights, in place; its pooled head is trained already.
-
-    Returns a row for each training image, its index the image: `fold`, the readings that the other
-    folds gave it, their `score` and `defect_probability`. The same arguments give the same weights.
-    """
-    train = np.flatnonzero(data.split == splits.TRAIN)
-    fold = _folds(data, train, seed)
-    learns = bool(data.defective[train].any())
-    apart = _memory(model, data, train, fold)
-    _patch_statistics(model, data, train, apart)
-    table = pd.DataFrame({"fold": fold}, index=train)
-    table[MEMORY] = readings.top_mean(apart)
-    table[POOLED] = table[LEARNED] = 0.0
-    if learns:
-        table[POOLED] = _pooled(model, data, train, fold, head, seed)
-        table[LEARNED] = _patch_networks(model, data, train, fold, apart, seed)
-    _combine(model, data, table, learns)
-    return table
+        return self.maps["stage5"].shape[1:3]
 
 
 @dataclass(frozen=True)
-class HeadSettings:
+class Schedule:
     """How the pooled head was trained, to train it again without a fold."""
 
     epochs: int
     batch_size: int
     learning_rate: float
+    seed: int
 
 
-def _folds(data: Data, train: np.ndarray, seed: int) -> np.ndarray:
+def data(
+    features: dict[str, Store | np.ndarray],
+    masks: Mapping[int, np.ndarray],
+    frame: pd.DataFrame,
+    split: pd.Series,
+    group: pd.Series,
+    tasks: list[str],
+) -> Data:
+    """Put together what `fit` takes; features: by name, row i = catalog row i."""
+    codes = frame["category"].astype("category").cat.codes.to_numpy(np.int32)
+    category = codes if "category" in tasks else np.zeros_like(codes)
+    return Data(
+        features[POOLED_FEATURES],
+        {name: features[name] for name in WIDTHS},
+        category,
+        frame["defective"].to_numpy(),
+        split.to_numpy(),
+        group.to_numpy(),
+        masks,
+        int(category.max()) + 1,
+    )
+
+
+def fit(model: keras.Model, given: Data, schedule: Schedule) -> pd.DataFrame:
+    """Give a network's readings their weights, in place; its pooled head is trained already.
+
+    Returns a row for each training image, its index the image: `fold`, the readings that the other
+    folds gave it, their `score`, `defect_probability`, and how `unusual` it is. The same arguments
+    give the same weights.
+    """
+    train = np.flatnonzero(given.split == splits.TRAIN)
+    fold = _folds(given, train, schedule.seed)
+    learns = bool(given.defective[train].any())
+    fine = _memory(model, given, train, fold, FINE)
+    coarse = _memory(model, given, train, fold, COARSE)
+    _patch_statistics(model, given, train, fine)
+    table = pd.DataFrame({"fold": fold}, index=train)
+    table[FINE] = np.log(readings.top_mean(fine, readings.SHARE[FINE]))
+    table[COARSE] = np.log(readings.top_mean(coarse, readings.SHARE[COARSE]))
+    table[POOLED], table["unusual"] = _pooled(model, given, train, fold, schedule, learns)
+    table[LEARNED] = 0.0
+    if learns:
+        table[LEARNED] = _patch_networks(model, given, train, fold, fine, schedule.seed)
+    _combine(model, given, table, learns)
+    return table
+
+
+def _folds(given: Data, train: np.ndarray, seed: int) -> np.ndarray:
     """Deal the groups out to the folds, by category and kind: (training images,), integers."""
     rng, fold = np.random.default_rng(seed), np.full(len(train), -1)
-    strata = data.category[train] * 2 + data.defective[train]
+    strata = given.category[train] * 2 + given.defective[train]
     for stratum in np.unique(strata):
         turn = int(rng.integers(FOLDS))
-        groups = np.unique(data.group[train[strata == stratum]])
+        groups = np.unique(given.group[train[strata == stratum]])
         for group in rng.permutation(groups):
-            own = data.group[train] == group
+            own = given.group[train] == group
             if fold[own][0] < 0:
                 fold[own] = turn % FOLDS
                 turn += 1
     return fold
 
 
-def _memory(model: keras.Model, data: Data, train: np.ndarray, fold: np.ndarray) -> np.ndarray:
-    """Choose the memories and the rings' levels.
+def _memory(
+    model: keras.Model, given: Data, train: np.ndarray, fold: np.ndarray, name: str
+) -> np.ndarray:
+    """Choose the memory of the fine or the coarse patches, their units and the rings' levels.
 
-    Returns each training image's distances from the memory of the other folds: (training images,
-    height, width), float32, over the rings' levels.
+    Returns each training image's distances from the memory of the other folds, over the rings'
+    levels: (training images, height, width), float32.
     """
-    layer, levels = model.get_layer("distance"), model.get_layer("ring_level")
-    ring = readings.rings(*data.grid())
-    found = np.empty((len(train), *data.grid()), np.float32)
-    memories, level = [], np.ones((data.categories, readings.RINGS), np.float32)
-    for category in range(data.categories):
-        own = data.category[train] == category
-        good = own & (data.defective[train] == 0)
+    layer, scaled = model.get_layer(f"{name}_distance"), model.get_layer(f"{name}_patches")
+    height, width = scaled.output.shape[1:3]
+    ring = readings.rings(height, width, readings.RINGS[name])
+    found = np.empty((len(train), height, width), np.float32)
+    memories, scales = [], np.ones(scaled.scale.shape, np.float32)
+    level = np.ones((given.categories, readings.RINGS[name]), np.float32)
+    for category in range(given.categories):
+        own = given.category[train] == category
+        good = own & (given.defective[train] == 0)
         good = good if good.any() else own
         if not own.any():
-            memories.append(np.zeros((1, layer.width), np.float32))
+            memories.append(np.zeros((1, scaled.output.shape[-1]), np.float32))
             continue
-        memories.append(memory.fit(_patches(data, train[good]), layer.capacity))
+        scales[category] = _units(model, given, train[good], name)
+        memories.append(
+            memory.fit(_patches(model, given, train[good], name, scales[category]), layer.capacity)
+        )
         for part in range(FOLDS):
-            of_others = train[good & (fold != part)]
+            of_others = good & (fold != part)
             kept = memories[-1]
-            if len(of_others) and len(of_others) < good.sum():
-                kept = memory.fit(_patches(data, of_others), layer.capacity)
+            if 0 < of_others.sum() < good.sum():
+                rows = train[of_others]
+                patches = _patches(model, given, rows, name, scales[category])
+                kept = memory.fit(patches, layer.capacity)
             places = np.flatnonzero(own & (fold == part))
-            for place, patches in zip(places, _patches(data, train[places]), strict=True):
-                found[place] = memory.distances(patches, kept).reshape(data.grid())
-        quantiles = [np.quantile(found[good][:, ring == r], QUANTILE) for r in np.unique(ring)]
-        level[category, : len(quantiles)] = np.maximum(np.array(quantiles) / quantiles[-1], 1)
+            patches = _patches(model, given, train[places], name, scales[category])
+            for place, of_photograph in zip(places, patches, strict=True):
+                found[place] = memory.distances(of_photograph, kept).reshape(height, width)
+        usual = [
+            np.quantile(found[good][:, ring == number], QUANTILE) for number in np.unique(ring)
+        ]
+        level[category, : len(usual)] = np.maximum(np.array(usual) / max(usual[-1], 1e-6), 1)
         found[own] /= level[category][ring]
     layer.assign(memories)
-    levels.level.assign(level)
-    return found
+    scaled.scale.assign(scales)
+    model.get_layer(f"{name}_level").level.assign(level)
+    return np.maximum(found, 1e-6)
 
 
-def _patches(data: Data, rows: np.ndarray) -> Iterator[np.ndarray]:
-    """What the memory compares of one photograph after the other: (patches, width), float32."""
-    store = data.maps[COMPARED]
+def _maps(model: keras.Model, given: Data, rows: np.ndarray, name: str) -> list[np.ndarray]:
+    """What a memory's patches are made of: (rows, height, width, channels) each, float32."""
+    if name == COARSE:
+        return [np.asarray(given.maps["stage7"][rows], np.float32)]
+    on_grid = model.get_layer("same_grid")(
+        [np.asarray(given.maps[stage][rows]) for stage in WIDTHS]
+    )
+    return [np.asarray(x) for x in on_grid[:2]]
+
+
+def _units(model: keras.Model, given: Data, rows: np.ndarray, name: str) -> np.ndarray:
+    """One over the root of each map's total variance, so that all count alike: (maps,), float32."""
+    share = np.array(SHARES[name])
+    moments = [Moments(1, x.shape[-1]) for x in _maps(model, given, rows[:1], name)]
     for start in range(0, len(rows), READ):
-        for patches in np.asarray(store[rows[start : start + READ]], np.float32):
-            yield patches.reshape(-1, patches.shape[-1])
+        maps = _maps(model, given, rows[start : start + READ], name)
+        for moment, x in zip(moments, maps, strict=True):
+            flat = x.reshape(-1, x.shape[-1])
+            moment.add(flat, np.zeros(len(flat), int))
+    spreads = [np.sqrt((moment.joined([0])[2] ** 2).sum()) for moment in moments]
+    return (share / np.maximum(spreads, 1e-6)).astype(np.float32)
 
 
-def _patch_statistics(model: keras.Model, data: Data, train: np.ndarray, apart: np.ndarray) -> None:
+def _patches(
+    model: keras.Model, given: Data, rows: np.ndarray, name: str, scale: np.ndarray
+) -> Iterator[np.ndarray]:
+    """What the memory compares of one photograph after the other: (patches, width), float32."""
+    for start in range(0, len(rows), READ):
+        maps = _maps(model, given, rows[start : start + READ], name)
+        joined = np.concatenate([x * unit for x, unit in zip(maps, scale, strict=True)], axis=-1)
+        for patches in joined:
+            # As the network keeps them.
+            yield patches.reshape(-1, patches.shape[-1]).astype(np.float16).astype(np.float32)
+
+
+def _patch_statistics(
+    model: keras.Model, given: Data, train: np.ndarray, apart: np.ndarray
+) -> None:
     """Standardise the patch networks' inputs by good patches of each category."""
-    joined = model.get_layer("patches")
+    on_grid = model.get_layer("same_grid")
     width = sum(WIDTHS.values())
-    mean, scale = np.zeros((data.categories, width)), np.ones((data.categories, width))
-    near, spread = np.zeros(data.categories), np.ones(data.categories)
-    for category in range(data.categories):
-        own = data.category[train] == category
-        good = own & (data.defective[train] == 0)
+    mean, scale = np.zeros((given.categories, width)), np.ones((given.categories, width))
+    near, spread = np.zeros(given.categories), np.ones(given.categories)
+    for category in range(given.categories):
+        own = given.category[train] == category
+        good = own & (given.defective[train] == 0)
         good = good if good.any() else own
         if not good.any():
             continue
@@ -164,7 +237,8 @@ def _patch_statistics(model: keras.Model, data: Data, train: np.ndarray, apart: 
         rows = train[good]
         for start in range(0, len(rows), READ):
             part = rows[start : start + READ]
-            patches = np.asarray(joined([np.asarray(data.maps[name][part]) for name in WIDTHS]))
+            grid = on_grid([np.asarray(given.maps[name][part]) for name in WIDTHS])
+            patches = np.concatenate([np.asarray(x) for x in grid], axis=-1)
             patches = patches.reshape(-1, width).astype(np.float64)
             total += patches.sum(axis=0)
             squares += (patches**2).sum(axis=0)
@@ -178,42 +252,70 @@ def _patch_statistics(model: keras.Model, data: Data, train: np.ndarray, apart: 
 
 def _pooled(
     model: keras.Model,
-    data: Data,
+    given: Data,
     train: np.ndarray,
     fold: np.ndarray,
-    settings: HeadSettings,
-    seed: int,
-) -> np.ndarray:
-    """The pooled head's logits of the training images, each by a head that lacks its fold."""
-    shared = model.get_layer(heads.SHARED)
-    values, logits = np.empty((len(train), data.pooled.shape[-1]), np.float32), np.empty(len(train))
-    for start in range(0, len(train), READ):
-        rows = train[start : start + READ]
-        values[start : start + READ] = shared(np.asarray(data.pooled[rows])[:, 0])
-    category, defective = data.category[train], data.defective[train]
+    schedule: Schedule,
+    learns: bool,
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the other folds' references and pooled head say of the training images.
+
+    Returns the logits, 0 where there are no defects to learn from, and how unusual each photograph
+    is, (training images,) both. What is usual is set in the network.
+    """
+    shared, values = model.get_layer(heads.SHARED), given.pooled.shape[-1]
+    unusual = model.get_layer("unusual")
+    category, defective = given.category[train], given.defective[train]
+    deviation, logits = np.empty((len(train), values), np.float32), np.zeros(len(train))
+    size = np.empty(len(train))
+    parts = [slice(start, start + READ) for start in range(0, len(train), READ)]
     for part in range(FOLDS):
         fitted, own = fold != part, fold == part
-        mean, scale = heads.good_statistics(
-            values[fitted], category[fitted], defective[fitted], data.categories
-        )
-        deviation = ((values - mean[category]) / scale[category]).astype(np.float32)
-        keras.utils.set_random_seed(seed + part)
-        head = keras.Sequential(
-            [keras.Input((values.shape[1],)), keras.layers.Dense(1, kernel_initializer="zeros")]
-        )
-        steps = -(-int(fitted.sum()) // settings.batch_size) * settings.epochs
-        rate = keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps)
-        loss = keras.losses.BinaryCrossentropy(from_logits=True)
-        head.compile(keras.optimizers.Adam(rate), loss, jit_compile=False)
-        head.fit(
-            deviation[fitted],
-            defective[fitted].astype(np.float32)[:, None],
-            batch_size=settings.batch_size,
-            epochs=settings.epochs,
-            verbose=0,
-        )
-        logits[own] = head.predict(deviation[own], batch_size=1024, verbose=0)[:, 0]
-    return logits
+        moments = Moments(given.categories, values)
+        for some in parts:
+            deviation[some] = shared(np.asarray(given.pooled[train[some]])[:, 0])
+            group = Moments.group(category[some], defective[some])
+            moments.add(deviation[some][fitted[some]], group[fitted[some]])
+        mean, scale = heads.good_statistics(moments)
+        for some in parts:
+            deviation[some] = (deviation[some] - mean[category[some]]) / scale[category[some]]
+        seen = deviation[own, unusual.start : unusual.end]
+        size[own] = np.sqrt((seen**2).mean(axis=1))
+        if learns:
+            logits[own] = _without(deviation, defective, fitted, own, schedule, part)
+    usual = np.ones(given.categories)
+    for number in range(given.categories):
+        good = size[(category == number) & (defective == 0)]
+        usual[number] = np.median(good) if len(good) else np.median(size)
+    unusual.usual.assign(usual[:, None])
+    return logits, size / usual[category]
+
+
+def _without(
+    deviation: np.ndarray,
+    defective: np.ndarray,
+    fitted: np.ndarray,
+    own: np.ndarray,
+    schedule: Schedule,
+    part: int,
+) -> np.ndarray:
+    """Train a pooled head on the fitted images; return its logits of the fold that it lacks."""
+    keras.utils.set_random_seed(schedule.seed + part)
+    head = keras.Sequential(
+        [keras.Input(deviation.shape[1:]), keras.layers.Dense(1, kernel_initializer="zeros")]
+    )
+    steps = -(-int(fitted.sum()) // schedule.batch_size) * schedule.epochs
+    rate = keras.optimizers.schedules.CosineDecay(schedule.learning_rate, steps)
+    loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    head.compile(keras.optimizers.Adam(rate), loss, jit_compile=False)
+    head.fit(
+        deviation[fitted],
+        defective[fitted].astype(np.float32)[:, None],
+        batch_size=schedule.batch_size,
+        epochs=schedule.epochs,
+        verbose=0,
+    )
+    return head.predict(deviation[own], batch_size=1024, verbose=0)[:, 0]
 
 
 class _Lessons(keras.utils.PyDataset):
@@ -256,7 +358,7 @@ class _Lessons(keras.utils.PyDataset):
 
 def _patch_networks(
     model: keras.Model,
-    data: Data,
+    given: Data,
     train: np.ndarray,
     fold: np.ndarray,
     apart: np.ndarray,
@@ -267,12 +369,12 @@ def _patch_networks(
     The label of the photograph says what its oddest patches show (multiple-instance learning);
     where there is a mask, it says so of each patch.
     """
-    targets, found = _mask_targets(data, train), np.empty(len(train))
+    targets, found = _mask_targets(given, train), np.empty(len(train))
     for part in range(FOLDS):
-        learner = _learner(model, data, part)
+        learner = _learner(model, given, part)
         fitted, own = fold != part, fold == part
         keras.utils.set_random_seed(seed + part)
-        lessons = _Lessons(data, train[fitted], apart[fitted], targets[fitted], seed + part)
+        lessons = _Lessons(given, train[fitted], apart[fitted], targets[fitted], seed + part)
         rate = keras.optimizers.schedules.CosineDecay(RATE, EPOCHS * len(lessons))
         learner.compile(
             keras.optimizers.AdamW(rate, weight_decay=DECAY),
@@ -283,36 +385,39 @@ def _patch_networks(
             jit_compile=False,
         )
         learner.fit(lessons, epochs=EPOCHS, shuffle=False, verbose=0)
-        given = learner.predict(_Lessons(data, train[own], apart[own]), verbose=0)
+        given = learner.predict(_Lessons(given, train[own], apart[own]), verbose=0)
         found[own] = given["photograph"][:, 0]
     return found
 
 
-def _learner(model: keras.Model, data: Data, part: int) -> keras.Model:
+def _learner(model: keras.Model, given: Data, part: int) -> keras.Model:
     """One of the network's patch networks behind stored maps, category and distance as inputs."""
-    given = {
-        name: keras.Input(data.maps[name].shape[1:], dtype="float16", name=name) for name in WIDTHS
+    inputs = {
+        name: keras.Input(given.maps[name].shape[1:], dtype="float16", name=name) for name in WIDTHS
     }
-    given["category"] = keras.Input((), dtype="int32", name="category")
-    given["distance"] = keras.Input(data.grid(), name="distance")
-    patches = model.get_layer("patches")([given[name] for name in WIDTHS])
-    deviation = model.get_layer("patch_deviation")([patches, given["category"]])
-    column = model.get_layer("distance_column")(given["distance"])
-    column = model.get_layer("distance_deviation")([column, given["category"]])
+    inputs["category"] = keras.Input((), dtype="int32", name="category")
+    inputs["distance"] = keras.Input(given.grid(), name="distance")
+    grid = model.get_layer("same_grid")([inputs[name] for name in WIDTHS])
+    deviation = model.get_layer("patch_deviation")(
+        [model.get_layer("patches")(grid), inputs["category"]]
+    )
+    column = model.get_layer("distance_column")(inputs["distance"])
+    column = model.get_layer("distance_deviation")([column, inputs["category"]])
     logits = model.get_layer(f"patch_network{part}")([deviation, column])
-    return keras.Model(given, {"photograph": readings.TopMean()(logits), "patches": logits})
+    photograph = readings.TopMean(readings.SHARE[LEARNED])(logits)
+    return keras.Model(inputs, {"photograph": photograph, "patches": logits})
 
 
-def _mask_targets(data: Data, rows: np.ndarray) -> np.ndarray:
+def _mask_targets(given: Data, rows: np.ndarray) -> np.ndarray:
     """What each patch shows: 1 where a mask has marked any of it, 0 where not, -1 without a mask.
 
     Returns (rows, height, width), float32.
     """
-    height, width = data.grid()
+    height, width = given.grid()
     found = np.full((len(rows), height, width), -1, np.float32)
     for place, row in enumerate(rows):
-        if row in data.masks:
-            mask = data.masks[row]
+        if row in given.masks:
+            mask = given.masks[row]
             cells = np.zeros((height, width), np.float32)
             y, x = np.nonzero(mask)
             cells[y * height // mask.shape[0], x * width // mask.shape[1]] = 1
@@ -333,23 +438,23 @@ def mask_loss(target: keras.KerasTensor, logit: keras.KerasTensor) -> keras.Kera
     return total
 
 
-def _combine(model: keras.Model, data: Data, table: pd.DataFrame, learns: bool) -> None:
+def _combine(model: keras.Model, given: Data, table: pd.DataFrame, learns: bool) -> None:
     """Set the levels, the weights and the calibration from the cross-fitted readings.
 
     Adds `score` and `defect_probability` to the table.
     """
-    category, defective = data.category[table.index], data.defective[table.index]
+    category, defective = given.category[table.index], given.defective[table.index]
     values = np.empty((len(table), len(READINGS)))
     for place, name in enumerate(READINGS):
-        mean, spread = _levels(table[name].to_numpy(), category, defective, data.categories)
+        mean, spread = _levels(table[name].to_numpy(), category, defective, given.categories)
         model.get_layer(f"{name}_reading").assign(mean, spread)
         values[:, place] = (table[name] - mean[category]) / spread[category]
         if name in detector.SCORE_FLOORS:
             values[:, place] = np.maximum(values[:, place], detector.SCORE_FLOORS[name])
-    weight = np.tile([0.0, 1.0, 0.0], (data.categories, 1))
+    weight = np.tile(PRIOR, (given.categories, 1))
     slope, offset = 1.0, GOOD_ONLY_OFFSET
     if learns:
-        weight = _weights(values, category, defective, data.categories)
+        weight = _weights(values, category, defective, given.categories)
     score = (values * weight[category]).sum(axis=1)
     if learns:
         slope, offset = _platt(score, defective)
@@ -381,7 +486,7 @@ def _weights(
     values: np.ndarray, category: np.ndarray, defective: np.ndarray, categories: int
 ) -> np.ndarray:
     """Each category's weights of the readings, none negative: (categories, readings)."""
-    of_all = _logistic(values, defective, np.array([0.0, 1.0, 0.0]), SHRINK_POOLED)
+    of_all = _logistic(values, defective, PRIOR, SHRINK_POOLED)
     found = np.tile(of_all, (categories, 1))
     for number in range(categories):
         own = category == number

@@ -5,6 +5,7 @@ import numpy as np
 from keras import layers, ops
 
 from twinhead.backbones.registration import registered
+from twinhead.model.moments import Moments
 
 SHARED = "shared"
 """The layer that both heads read."""
@@ -42,7 +43,7 @@ def comparing(features: keras.KerasTensor, tasks: list[str], categories: int, se
     learn what each product looks like; without a category head, from all good images.
 
     Returns by task: `category`, (batch, categories), probabilities; `defect`, (batch, 1), the logit
-    that detector.py combines with what the patches say.
+    that detector.py combines with what the patches say; with it `deviation`, (batch, values).
     """
     shared = Standardised(dtype="float32", name=SHARED)(features)
     answers = {}
@@ -55,6 +56,7 @@ def comparing(features: keras.KerasTensor, tasks: list[str], categories: int, se
         groups = categories if "category" in tasks else 1
         deviation = Deviation(groups, dtype="float32", name=DEVIATION)([shared, *seen])
         answers["defect"] = _defect_logit(deviation, start="zeros")
+        answers[DEVIATION] = deviation
     return answers
 
 
@@ -66,10 +68,11 @@ class Standardised(layers.Layer):
         self.mean = self.add_weight(shape=shape[-1:], initializer="zeros", trainable=False)
         self.scale = self.add_weight(shape=shape[-1:], initializer="ones", trainable=False)
 
-    def adapt(self, features: np.ndarray) -> None:
-        """features: (images, features), of the training images."""
-        self.mean.assign(features.mean(axis=0))
-        self.scale.assign(features.std(axis=0) + 1e-6)
+    def adapt(self, moments: Moments) -> None:
+        """moments: of the training images' features."""
+        _, mean, spread = moments.joined(np.arange(len(moments.count)))
+        self.mean.assign(mean)
+        self.scale.assign(spread + 1e-6)
 
     def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
         return (x - self.mean) / self.scale
@@ -93,9 +96,9 @@ class Deviation(layers.Layer):
         self.mean = self.add_weight(shape=shape, initializer="zeros", trainable=False, name="mean")
         self.scale = self.add_weight(shape=shape, initializer="ones", trainable=False, name="scale")
 
-    def adapt(self, features: np.ndarray, category: np.ndarray, defective: np.ndarray) -> None:
-        """Take the statistics of `good_statistics`, with the same arguments."""
-        mean, scale = good_statistics(features, category, defective, self.categories)
+    def adapt(self, moments: Moments) -> None:
+        """Take the statistics of `good_statistics`; moments: of the features that it reads."""
+        mean, scale = good_statistics(moments)
         self.mean.assign(mean)
         self.scale.assign(scale)
 
@@ -108,29 +111,23 @@ class Deviation(layers.Layer):
         return super().get_config() | {"categories": self.categories}
 
 
-def good_statistics(
-    features: np.ndarray, category: np.ndarray, defective: np.ndarray, categories: int
-) -> tuple[np.ndarray, np.ndarray]:
+def good_statistics(moments: Moments) -> tuple[np.ndarray, np.ndarray]:
     """Mean and spread of each category's good images: (categories, features) each.
 
     A category without good images takes all of its images, and one with a single image the average
     category's spread.
-
-    Args:
-        features: (images, features). category, defective: (images,), integers.
     """
-    shape = (categories, features.shape[1])
-    mean, scale = np.zeros(shape), np.full(shape, np.nan)
+    categories, values = len(moments.count) // 2, moments.mean.shape[1]
+    mean, scale = np.zeros((categories, values)), np.full((categories, values), np.nan)
     for number in range(categories):
-        own = category == number
-        good = features[own & (defective == 0)]
-        rows = good if len(good) else features[own]
-        if len(rows):
-            mean[number] = rows.mean(axis=0)
-        if len(rows) > 1:
-            scale[number] = rows.std(axis=0)
+        good, bad = Moments.group(number, 0), Moments.group(number, 1)
+        count, own, spread = moments.joined([good] if moments.count[good] else [good, bad])
+        if count:
+            mean[number] = own
+        if count > 1:
+            scale[number] = spread
     known = ~np.isnan(scale[:, 0])
-    average = scale[known].mean(axis=0) if known.any() else np.ones(shape[1])
+    average = scale[known].mean(axis=0) if known.any() else np.ones(values)
     scale[~known] = average
     return mean, np.maximum(scale, SCALE_FLOOR * average + 1e-6)
 

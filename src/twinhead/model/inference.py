@@ -1,59 +1,101 @@
-"""The network's answers for stored pixels or features."""
+"""The network's answers for the images of the data set."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import keras
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 
+from twinhead import params
+from twinhead.dataset.features import POOLED
+from twinhead.dataset.store import Store
 from twinhead.errors import InputError
-from twinhead.model import network
-from twinhead.model.batches import Batches
+from twinhead.model import detector, network
+from twinhead.model.batches import PREDICT_SIZE, Batches
 
-HEAD_INPUTS = "head_inputs"
+
+@dataclass(frozen=True)
+class Source:
+    """What an answer starts from: stored features where the backbone is frozen, or else pixels."""
+
+    pixels: Store | np.ndarray
+    features: dict[str, Store] | None = None
+
+    def read(self, rows: np.ndarray) -> np.ndarray | dict[str, np.ndarray]:
+        """What the network, or its answering part, takes of these images."""
+        if self.features is None:
+            return self.pixels[rows].astype(np.float32)
+        of_photograph = {name: store[rows] for name, store in self.features.items()}
+        return of_photograph | {POOLED: of_photograph[POOLED][:, 0]}
+
+    @property
+    def inputs(self) -> Store | np.ndarray:
+        """What the heads learn from: (images, views, values), or (images, size, size, 3)."""
+        return self.pixels if self.features is None else self.features[POOLED]
+
+
+def source(settings: params.Model, pixels: Store, features: dict[str, Store]) -> Source:
+    return Source(pixels, features if settings.has_frozen_backbone else None)
+
+
+def answers(
+    model: keras.Model, given: Source, rows: Sequence[int]
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yield the network's answers, some images at a time: by output, (images, …) each."""
+    part = model if given.features is None else network.answering_part(model)
+    answer = tf.function(lambda batch: part(batch, training=False), reduce_retracing=True)
+    for start in range(0, len(rows), PREDICT_SIZE):
+        some = np.asarray(rows[start : start + PREDICT_SIZE])
+        # Always as many: an answer must not depend on how many are asked for.
+        found = answer(given.read(np.resize(some, PREDICT_SIZE)))
+        yield {name: np.asarray(values)[: len(some)] for name, values in found.items()}
 
 
 def predict(
     model: keras.Model,
-    inputs: np.ndarray,
+    given: Source,
     frame: pd.DataFrame,
     split: pd.Series,
     categories: list[str],
-) -> tuple[pd.DataFrame, np.ndarray]:
-    """Answer for every catalog row, in one pass, from its pixels or its stored features.
+) -> pd.DataFrame:
+    """Answer for every catalog row, in one pass.
 
-    Returns a table and what the heads read of each image, (images, values), float32, from which
-    `features` goes on. The table has path, split, category, defect_type and defective of the
-    catalog and, for the heads that the model has, `category_predicted` and its
-    `category_probability`, and `defect_probability`.
+    The table has path, split, category, defect_type and defective of the catalog and, for the heads
+    that the model has, `category_predicted` and its `category_probability`, `defect_probability`,
+    and `known`, 0 or 1: whether the photograph is like any good one of its category.
     """
-    part = network.part_for(model, inputs)
-    asked = part.output | ({HEAD_INPUTS: network.pooled(model).output} if inputs.ndim == 4 else {})
-    batches = Batches(inputs, np.arange(len(frame)), {})
-    answers = keras.Model(part.inputs, asked).predict(batches, verbose=0)
     table = frame[["path"]].assign(split=split)
     table[["category", "defect_type", "defective"]] = frame[
         ["category", "defect_type", "defective"]
     ]
-    if "category" in answers:
-        names = np.array(categories)
-        table["category_predicted"] = names[answers["category"].argmax(axis=1)]
-        table["category_probability"] = answers["category"].max(axis=1)
-    if "defect" in answers:
-        table["defect_probability"] = answers["defect"][:, 0]
-    read = answers[HEAD_INPUTS] if inputs.ndim == 4 else inputs[:, 0]
-    return table, np.asarray(read, np.float32)
+    names, found = np.array(categories), []
+    for answer in answers(model, given, range(len(frame))):
+        columns = {}
+        if "category" in answer:
+            columns["category_predicted"] = names[answer["category"].argmax(axis=1)]
+            columns["category_probability"] = answer["category"].max(axis=1)
+        if "defect" in answer:
+            columns["defect_probability"] = answer["defect"][:, 0]
+        if "unusual" in answer:
+            columns["known"] = (answer["unusual"][:, 0] <= detector.UNUSUAL).astype(int)
+        found.append(pd.DataFrame(columns))
+    return table.join(pd.concat(found, ignore_index=True).set_axis(table.index))
 
 
-def features(model: keras.Model, head_inputs: np.ndarray, layer: str) -> np.ndarray:
-    """What a layer of the heads gives for every image: (images, values), float32.
+def features(model: keras.Model, given: Source, rows: np.ndarray, layer: str) -> np.ndarray:
+    """What a layer of the heads gives for these catalog rows: (rows, values), float32.
 
-    head_inputs: as `predict` returns them. Raises InputError if the heads have no such layer.
+    Raises InputError if the heads have no such layer.
     """
-    start = network.pooled(model)
-    after = keras.Model(start.output, model.output).layers
+    start, inputs = network.pooled(model), given.inputs
+    after = network.learning_part(model, list(network.tasks(model)), stored=True).layers
     known = [start.name] + [x.name for x in after if not isinstance(x, keras.layers.InputLayer)]
     if layer not in known:
         raise InputError(f"embed.layer is {layer!r}; the network has {', '.join(known)}")
-    if layer == start.name:
-        return head_inputs
-    part = keras.Model(start.output, model.get_layer(layer).output)
-    return part.predict(head_inputs, batch_size=256, verbose=0).astype(np.float32)
+    if layer == start.name and inputs.ndim == 3:
+        return inputs[rows, 0]
+    begin = model.inputs if inputs.ndim == 4 else start.output
+    part = keras.Model(begin, model.get_layer(layer).output)
+    return part.predict(Batches(inputs, rows, {}), verbose=0).astype(np.float32)

@@ -93,41 +93,65 @@ def distances(patches: np.ndarray, memory: np.ndarray) -> np.ndarray:
 
 
 @registered
+class Scaled(layers.Layer):
+    """Maps side by side, each in units that suit its category: [*maps, category].
+
+    The maps are (batch, height, width, channels) of one height and width; a scale, (categories,
+    maps), multiplies each. Gives (batch, height, width, all channels), float32.
+    """
+
+    def __init__(self, categories: int, **options) -> None:
+        super().__init__(**options)
+        self.categories = categories
+
+    def build(self, shapes: list[tuple]) -> None:
+        shape = (self.categories, len(shapes) - 1)
+        self.scale = self.add_weight(shape=shape, initializer="ones", trainable=False, name="scale")
+
+    def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
+        *maps, category = inputs
+        scale = ops.reshape(ops.take(self.scale, category, axis=0), (-1, 1, 1, len(maps)))
+        scaled = [x * scale[..., place : place + 1] for place, x in enumerate(maps)]
+        return ops.concatenate(scaled, axis=-1)
+
+    def get_config(self) -> dict:
+        return super().get_config() | {"categories": self.categories}
+
+
+@registered
 class MemoryDistance(layers.Layer):
     """The distance of each patch to the nearest good one of the photograph's category.
 
-    Takes [patches, category], (batch, height, width, channels) and (batch,), and gives (batch,
-    height, width), float32. The first `width` channels are compared, from `start` on.
+    Takes [patches, category], (batch, height, width, width of a patch) and (batch,), and gives
+    (batch, height, width), float32. The memory is kept in float16, as stored features are.
     """
 
-    def __init__(self, categories: int, capacity: int, start: int, width: int, **options) -> None:
+    def __init__(self, categories: int, capacity: int, **options) -> None:
         super().__init__(**options)
         self.categories, self.capacity = categories, capacity
-        self.start, self.width = start, width
 
     def build(self, shapes: list[tuple]) -> None:
-        shape = (self.categories, self.capacity, self.width)
+        shape = (self.categories, self.capacity, shapes[0][-1])
         self.memory = self.add_weight(
-            shape=shape, initializer="zeros", trainable=False, name="memory"
+            shape=shape, initializer="zeros", trainable=False, dtype="float16", name="memory"
         )
 
     def assign(self, memories: list[np.ndarray]) -> None:
         """Take each category's patches, (at most capacity, width); fewer are repeated."""
-        filled = [np.resize(memory, (self.capacity, self.width)) for memory in memories]
-        self.memory.assign(np.stack(filled))
+        shape = self.memory.shape[1:]
+        self.memory.assign(np.stack([np.resize(memory, shape) for memory in memories]))
 
     def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
         patches, category = inputs
-        height, width = patches.shape[1:3]
-        compared = patches[..., self.start : self.start + self.width]
-        compared = ops.reshape(compared, (-1, height * width, self.width))
-        memory = ops.take(self.memory, category, axis=0)
+        height, width, values = patches.shape[1:]
+        compared = ops.reshape(patches, (-1, height * width, values))
+        memory = ops.cast(ops.take(self.memory, category, axis=0), "float32")
         apart = ops.sum(memory**2, axis=2)[:, None, :]
         apart -= 2 * ops.matmul(compared, ops.transpose(memory, (0, 2, 1)))
         nearest = ops.min(apart, axis=2) + ops.sum(compared**2, axis=2)
-        # The root's slope at 0 is infinite.
+        # The logarithm that follows has no value at 0.
         return ops.reshape(ops.sqrt(ops.maximum(nearest, 1e-12)), (-1, height, width))
 
     def get_config(self) -> dict:
-        names = ("categories", "capacity", "start", "width")
-        return super().get_config() | {name: getattr(self, name) for name in names}
+        own = {"categories": self.categories, "capacity": self.capacity}
+        return super().get_config() | own

@@ -12,9 +12,11 @@ import numpy as np
 from keras import layers, ops
 
 from twinhead import files, params
-from twinhead.backbones import cnn, efficientnet_lite0, extraction, pooling
+from twinhead.backbones import cnn, efficientnet_lite0, outputs, pooling
+from twinhead.dataset.features import POOLED
 from twinhead.errors import InputError
 from twinhead.model import detector, heads
+from twinhead.model.moments import Moments
 
 # With a single category the softmax is 1, as it should be; Keras suspects a mistake.
 warnings.filterwarnings("ignore", "You are using a softmax over axis -1", UserWarning)
@@ -48,7 +50,7 @@ def build(
         else:
             weights = "imagenet" if settings.weights == "imagenet" else None
             maps = efficientnet_lite0.build(image, weights)
-            given = extraction.outputs(maps)
+            given = outputs.of(maps)
             keras.config.set_dtype_policy(precision)
             answers = _detecting(given, settings, categories, seed)
     finally:
@@ -64,20 +66,26 @@ def _detecting(
     given: dict[str, keras.KerasTensor], settings: params.Model, categories: int, seed: int
 ) -> dict[str, keras.KerasTensor]:
     """The heads for a pretrained backbone, and what its patches say where defects are asked for."""
-    answers = heads.comparing(given["pooled"], settings.tasks, categories, seed)
+    answers = heads.comparing(given[POOLED], settings.tasks, categories, seed)
     if "defect" not in settings.tasks:
         return answers
     logit = answers["defect"]
     seen = answers.get("category")
     if seen is None:  # all images are of one category
         seen = ops.ones_like(logit)
-    maps = {name: given[name] for name in extraction.PATCH_STAGES}
-    return answers | detector.attach(maps, logit, seen, settings.memory, seed)
+    maps = {name: given[name] for name in outputs.PATCH_STAGES}
+    deviation = answers.pop(heads.DEVIATION)
+    return answers | detector.attach(maps, deviation, logit, seen, settings.memory, seed)
 
 
 def trunk(model: keras.Model) -> keras.Model:
     """The part from the image to what is stored of it, of a network with a pretrained backbone."""
     return keras.Model(model.inputs, _stored(model))
+
+
+def tasks(model: keras.Model) -> list[str]:
+    """The heads that a network has: "category", "defect" or both."""
+    return [task for task in ("category", "defect") if task in model.output]
 
 
 def detects(model: keras.Model) -> bool:
@@ -86,14 +94,9 @@ def detects(model: keras.Model) -> bool:
 
 
 def _stored(model: keras.Model) -> dict[str, keras.KerasTensor]:
-    names = {"pooled": pooling.FEATURES} | {name: name for name in extraction.PATCH_STAGES}
+    names = {POOLED: pooling.FEATURES} | {name: name for name in outputs.PATCH_STAGES}
     known = {layer.name for layer in model.layers}
     return {name: model.get_layer(layer).output for name, layer in names.items() if layer in known}
-
-
-def inputs(settings: params.Model, pixels: np.ndarray, features: np.ndarray) -> np.ndarray:
-    """What training and prediction start from: stored features where the backbone is frozen."""
-    return features if settings.has_frozen_backbone else pixels
 
 
 def pooled(model: keras.Model) -> layers.Layer:
@@ -109,7 +112,8 @@ def answering_part(model: keras.Model) -> keras.Model:
         name: keras.Input(batch_shape=x.shape, dtype=x.dtype, name=name)
         for name, x in given.items()
     }
-    return keras.Model(named, keras.Model(given, model.output)(named))
+    part = keras.Model(list(given.values()), model.output)
+    return keras.Model(named, part(list(named.values())))
 
 
 def learning_part(model: keras.Model, tasks: list[str], stored: bool) -> keras.Model:
@@ -118,26 +122,21 @@ def learning_part(model: keras.Model, tasks: list[str], stored: bool) -> keras.M
     It gives the probabilities of these tasks: the heads', without what detector.py adds.
     """
     start = pooled(model).output if stored else model.input
-    outputs = {task: model.output[task] for task in tasks}
+    found = {task: model.output[task] for task in tasks}
     if "defect" in tasks and detects(model):
         logit = model.get_layer(heads.DEFECT_LOGIT).output
-        outputs["defect"] = layers.Activation("sigmoid", dtype="float32", name="defect")(logit)
-    return keras.Model(start, outputs)
+        found["defect"] = layers.Activation("sigmoid", dtype="float32", name="defect")(logit)
+    return keras.Model(start, found)
 
 
-def adapt(
-    model: keras.Model, features: np.ndarray, category: np.ndarray, defective: np.ndarray
-) -> None:
-    """Give the heads on a pretrained backbone the statistics of the training images.
-
-    features: (images, features), float32; category, defective: (images,), integers.
-    """
+def adapt(model: keras.Model, moments: Moments) -> None:
+    """Give the heads on a pretrained backbone the statistics of the training images' features."""
     shared = model.get_layer(heads.SHARED)
-    shared.adapt(features)
+    shared.adapt(moments)
     if any(layer.name == heads.DEVIATION for layer in model.layers):
         deviation = model.get_layer(heads.DEVIATION)
-        own = category if deviation.categories > 1 else np.zeros_like(category)
-        deviation.adapt(np.asarray(shared(features)), own, defective)
+        seen = moments.scaled(np.asarray(shared.mean), np.asarray(shared.scale))
+        deviation.adapt(seen if deviation.categories > 1 else seen.as_one_category())
 
 
 def last_convolution(model: keras.Model) -> str:

@@ -9,31 +9,30 @@ from keras import layers, ops
 
 from twinhead.backbones.registration import registered
 
-POOLED, MEMORY, LEARNED = READINGS = "pooled", "memory", "learned"
-"""The three readings, in the order of their weights."""
-SHARE = 0.01
+POOLED, FINE, COARSE, LEARNED = READINGS = "pooled", "fine", "coarse", "learned"
+"""The readings in the order of their weights; fine and coarse are distances from the memory."""
+SHARE = {FINE: 0.01, COARSE: 0.03, LEARNED: 0.01}
 """The share of a photograph's patches, the oddest ones, whose mean is the photograph's reading."""
-RINGS = 5
-"""Cells next to the map's border, counted from it, that have a level of their own."""
+RINGS = {FINE: 5, COARSE: 3}
+"""Rings of cells along the map's border that have a level of their own, with all that is within."""
 LIMIT = 20.0
 """A channel counts at most so many spreads: what is farther is as odd as can be."""
 
 
 @registered
-class Patches(layers.Layer):
-    """The maps of strides 8, 16 and 32 as one vector a patch of stride 16.
+class SameGrid(layers.Layer):
+    """The maps of strides 8, 16 and 32 on the grid of stride 16, float32.
 
-    Takes [fine, middle, coarse], each (batch, height, width, channels); the fine one is averaged
-    over 2 × 2 cells, the coarse one repeated. Gives (batch, height, width, all channels) in the
-    middle one's height and width, float32.
+    Takes [fine, middle, coarse], each (batch, height, width, channels). The fine one is averaged
+    over 2 × 2 cells, the coarse one repeated. Gives a list of three.
     """
 
-    def call(self, maps: list[keras.KerasTensor]) -> keras.KerasTensor:
+    def call(self, maps: list[keras.KerasTensor]) -> list[keras.KerasTensor]:
         fine, middle, coarse = (ops.cast(x, "float32") for x in maps)
         height, width = middle.shape[1:3]
         fine = ops.average_pool(fine, 2, strides=2, padding="same")
         coarse = ops.repeat(ops.repeat(coarse, 2, axis=1), 2, axis=2)[:, :height, :width]
-        return ops.concatenate([fine, middle, coarse], axis=-1)
+        return [fine, middle, coarse]
 
 
 @registered
@@ -48,56 +47,99 @@ class Likeliest(layers.Layer):
 class TopMean(layers.Layer):
     """The mean of a map's highest values: (batch, height, width) to (batch, 1)."""
 
+    def __init__(self, share: float, **options) -> None:
+        super().__init__(**options)
+        self.share = share
+
     def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
-        count = top_count(x.shape[1] * x.shape[2])
-        highest, _ = ops.top_k(ops.reshape(x, (-1, x.shape[1] * x.shape[2])), count)
+        positions = x.shape[1] * x.shape[2]
+        highest, _ = ops.top_k(ops.reshape(x, (-1, positions)), top_count(positions, self.share))
         return ops.mean(highest, axis=1, keepdims=True)
 
+    def get_config(self) -> dict:
+        return super().get_config() | {"share": self.share}
 
-def top_count(positions: int) -> int:
+
+def top_count(positions: int, share: float) -> int:
     """How many of so many patches are a photograph's reading."""
-    return max(1, round(SHARE * positions))
+    return max(1, round(share * positions))
 
 
-def top_mean(maps: np.ndarray) -> np.ndarray:
+def top_mean(maps: np.ndarray, share: float) -> np.ndarray:
     """As TopMean: (n, height, width) to (n,)."""
     flat = maps.reshape(len(maps), -1)
-    count = top_count(flat.shape[1])
+    count = top_count(flat.shape[1], share)
     return np.partition(flat, -count, axis=1)[:, -count:].mean(axis=1)
 
 
-def rings(height: int, width: int) -> np.ndarray:
-    """Each cell's distance from the map's border, at most RINGS - 1: (height, width), integers."""
+def rings(height: int, width: int, count: int) -> np.ndarray:
+    """Each cell's distance from the map's border, at most count - 1: (height, width), integers."""
     rows, columns = np.arange(height)[:, None], np.arange(width)
     apart = np.minimum(
         np.minimum(rows, height - 1 - rows), np.minimum(columns, width - 1 - columns)
     )
-    return np.minimum(apart, RINGS - 1)
+    return np.minimum(apart, count - 1)
 
 
 @registered
 class RingLevel(layers.Layer):
     """Distances over the level that good products have so near to the border: [map, category].
 
-    The backbone sees zeros beyond the border, so that patches there lie far from each other.
+    The backbone sees zeros beyond the border, and what is cut off there differs from one photograph
+    to the next, so that good patches lie farther from each other.
     """
 
-    def __init__(self, categories: int, **options) -> None:
+    def __init__(self, categories: int, rings: int, **options) -> None:
         super().__init__(**options)
-        self.categories = categories
+        self.categories, self.rings = categories, rings
 
     def build(self, shapes: list[tuple]) -> None:
-        shape = (self.categories, RINGS)
+        shape = (self.categories, self.rings)
         self.level = self.add_weight(shape=shape, initializer="ones", trainable=False, name="level")
 
     def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
         x, category = inputs
-        ring = ops.convert_to_tensor(rings(*x.shape[1:3]).reshape(-1))
+        ring = ops.convert_to_tensor(rings(*x.shape[1:3], self.rings).reshape(-1))
         level = ops.take(ops.take(self.level, category, axis=0), ring, axis=1)
         return x / ops.reshape(level, (-1, *x.shape[1:3]))
 
     def get_config(self) -> dict:
-        return super().get_config() | {"categories": self.categories}
+        return super().get_config() | {"categories": self.categories, "rings": self.rings}
+
+
+@registered
+class Logarithm(layers.Layer):
+    """The natural logarithm: distances are compared by their ratios."""
+
+    def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        return ops.log(x)
+
+
+@registered
+class Unusual(layers.Layer):
+    """How unlike any good photograph of its category one is as a whole: [deviation, category].
+
+    deviation: (batch, values), the pooled maps in spreads of good ones. Its root mean square over
+    the values from `start` to `end`, in units of what is usual of good photographs; gives (batch,
+    1).
+    """
+
+    def __init__(self, categories: int, start: int, end: int, **options) -> None:
+        super().__init__(**options)
+        self.categories, self.start, self.end = categories, start, end
+
+    def build(self, shapes: list[tuple]) -> None:
+        shape = (self.categories, 1)
+        self.usual = self.add_weight(shape=shape, initializer="ones", trainable=False, name="usual")
+
+    def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
+        deviation, category = inputs
+        size = ops.sqrt(ops.mean(deviation[:, self.start : self.end] ** 2, axis=1, keepdims=True))
+        return size / ops.take(self.usual, category, axis=0)
+
+    def get_config(self) -> dict:
+        own = {"categories": self.categories, "start": self.start, "end": self.end}
+        return super().get_config() | own
 
 
 @registered
@@ -136,16 +178,18 @@ class Standardise(layers.Layer):
 
 @registered
 class Combine(layers.Layer):
-    """The readings' weighted sum: [pooled, memory, learned, category], (batch, …) each.
+    """The readings' weighted sum: [*readings, category], (batch, …) each.
 
-    The weights, (categories, 3), are never negative, and a reading counts from its floor up: what
-    was learned can raise what the memory says, and lower it by no more than its floor allows. For a
-    map the pooled reading is left out.
+    The weights, (categories, readings), are never negative, and a reading counts from its floor up:
+    what was learned can raise what the memory says, and lower it by no more than its floor allows.
     """
 
-    def __init__(self, categories: int, floors: dict[str, float], **options) -> None:
+    def __init__(
+        self, categories: int, names: list[str], floors: dict[str, float], **options
+    ) -> None:
+        """names: of the readings, of READINGS, in the order in which they are given."""
         super().__init__(**options)
-        self.categories, self.floors = categories, floors
+        self.categories, self.names, self.floors = categories, names, floors
 
     def build(self, shapes: list[tuple]) -> None:
         shape = (self.categories, len(READINGS))
@@ -157,14 +201,15 @@ class Combine(layers.Layer):
         *given, category = inputs
         weight = ops.take(self.weight, category, axis=0)
         total = 0.0
-        for name, x in zip(READINGS[-len(given) :], given, strict=True):
+        for name, x in zip(self.names, given, strict=True):
             own = weight[:, READINGS.index(name)]
             own = ops.reshape(own, (-1, *(1 for _ in x.shape[1:])))
             total += own * (ops.maximum(x, self.floors[name]) if name in self.floors else x)
         return total
 
     def get_config(self) -> dict:
-        return super().get_config() | {"categories": self.categories, "floors": self.floors}
+        own = {"categories": self.categories, "names": self.names, "floors": self.floors}
+        return super().get_config() | own
 
 
 @registered

@@ -5,7 +5,7 @@ import json
 import os
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -18,9 +18,13 @@ from sklearn.metrics import roc_auc_score
 
 from twinhead import files, params
 from twinhead.dataset import splits
+from twinhead.dataset.features import POOLED
+from twinhead.dataset.store import Store
 from twinhead.errors import InputError
-from twinhead.model import network
-from twinhead.model.batches import Batches
+from twinhead.model import fitting, network
+from twinhead.model.batches import PREDICT_SIZE, Batches
+from twinhead.model.inference import Source
+from twinhead.model.moments import Moments
 
 EpochDone = Callable[[dict[str, float], float], None]
 """Takes an epoch's row of the history, and the seconds it took."""
@@ -88,7 +92,7 @@ class Result:
 
 
 def train(
-    inputs: np.ndarray,
+    inputs: Store | np.ndarray,
     image_size: int,
     frame: pd.DataFrame,
     split: pd.Series,
@@ -148,6 +152,76 @@ def train(
     return Result(model, fitted_part, progress, settings.precision)
 
 
+def add_readings(
+    result: Result,
+    source: Source,
+    masks: Mapping[int, np.ndarray],
+    frame: pd.DataFrame,
+    split: pd.Series,
+    group: pd.Series,
+    settings: params.Params,
+) -> pd.DataFrame:
+    """Fit what a pretrained network reads of patches, in place, on the best epoch's weights.
+
+    Returns the training images' cross-fitted answers, as fitting.fit does, with their `path`,
+    `category` and `defective`; none for a network that reads no patches. Where the backbone was
+    trained, the heads take their references anew from what it has become, and learn on.
+    """
+    model, known = result.best(), frame[["path", "category", "defective"]]
+    if not network.detects(model):
+        return known.iloc[:0].assign(defect_probability=0.0)
+    schedule = fitting.Schedule(
+        max(result.progress.best_epoch, 1),
+        settings.train.batch_size,
+        settings.train.learning_rate,
+        settings.train.seed,
+    )
+    tasks = settings.model.tasks
+    features = source.features
+    if features is None:
+        features = _extract(model, source.pixels, split)
+        _learn_on(result, features[POOLED], frame, split, settings)
+        result.progress.best_weights = result.fitted_part.get_weights()
+    given = fitting.data(features, masks, frame, split, group, tasks)
+    return known.join(fitting.fit(model, given, schedule), how="inner")
+
+
+def _extract(model: keras.Model, pixels: Store, split: pd.Series) -> dict[str, np.ndarray]:
+    """The features of the training images by a trained backbone, by name, in float32 and float16.
+
+    Rows of other images are empty.
+    """
+    trunk, rows = network.trunk(model), np.flatnonzero(split == splits.TRAIN)
+    found: dict[str, np.ndarray] = {}
+    for start in range(0, len(rows), PREDICT_SIZE):
+        some = rows[start : start + PREDICT_SIZE]
+        for name, values in trunk.predict_on_batch(pixels[some].astype(np.float32)).items():
+            if name not in found:
+                found[name] = np.zeros((len(split), *values.shape[1:]), values.dtype)
+            found[name][some] = values
+    return found | {POOLED: found[POOLED][:, None]}
+
+
+def _learn_on(
+    result: Result,
+    pooled: np.ndarray,
+    frame: pd.DataFrame,
+    split: pd.Series,
+    settings: params.Params,
+) -> None:
+    """Take the references of a trained backbone, and let the heads learn with them once more."""
+    rows, tasks = np.flatnonzero(split == splits.TRAIN), check(frame, split, settings.model)
+    _adapt(result.model, pooled, rows, frame)
+    part = network.learning_part(result.model, tasks, stored=True)
+    targets = targets_of(frame, tasks)
+    lessons = Batches(pooled, rows, targets, settings.train.batch_size, settings.train)
+    compile_for(part, settings.train, tasks, steps=len(lessons))
+    for epoch in range(1, settings.train.epochs + 1):
+        _seed_dropout(part, settings.train.seed, epoch)
+        lessons.start(epoch)
+        part.fit(lessons.source, initial_epoch=epoch - 1, epochs=epoch, shuffle=False, verbose=0)
+
+
 def diverged(progress: Progress, settings: params.Train) -> str:
     """Say when the loss stopped being a number, and what to try."""
     kept = f"; epoch {progress.best_epoch} is kept" if progress.history else ""
@@ -157,15 +231,21 @@ def diverged(progress: Progress, settings: params.Train) -> str:
     )
 
 
-def _adapt(model: keras.Model, inputs: np.ndarray, rows: np.ndarray, frame: pd.DataFrame) -> None:
-    if inputs.ndim == 4:
-        batches = Batches(inputs, rows, {})
-        features, views = network.trunk(model).predict(batches, verbose=0), 1
-    else:
-        features, views = np.concatenate(inputs[rows]), inputs.shape[1]
-    numbers = frame["category"].astype("category").cat.codes.to_numpy()[rows]
-    defective = frame["defective"].to_numpy()[rows]
-    network.adapt(model, features, np.repeat(numbers, views), np.repeat(defective, views))
+def _adapt(
+    model: keras.Model, inputs: Store | np.ndarray, rows: np.ndarray, frame: pd.DataFrame
+) -> None:
+    """Give the heads the training images' statistics: of all views, some images at a time."""
+    category = frame["category"].astype("category").cat.codes.to_numpy()
+    group = Moments.group(category, frame["defective"].to_numpy())
+    trunk = network.trunk(model) if inputs.ndim == 4 else None
+    moments = Moments(category.max() + 1, network.pooled(model).output.shape[-1])
+    for start in range(0, len(rows), PREDICT_SIZE):
+        some = rows[start : start + PREDICT_SIZE]
+        if trunk:
+            moments.add(trunk.predict_on_batch(inputs[some].astype(np.float32)), group[some])
+        else:
+            moments.add(np.concatenate(inputs[some]), np.repeat(group[some], inputs.shape[1]))
+    network.adapt(model, moments)
 
 
 def check(frame: pd.DataFrame, split: pd.Series, settings: params.Model) -> list[str]:

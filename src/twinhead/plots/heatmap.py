@@ -17,8 +17,8 @@ def opacity(shown: np.ndarray) -> np.ndarray:
 def png(photograph: np.ndarray, heat: np.ndarray, scale: float) -> bytes:
     """Return a PNG file of the photograph's size with the heat map over it.
 
-    photograph: (height, width, 3), uint8. heat: (size, size), from 0 up, of the whole photograph;
-    `scale` and above get the brightest colour.
+    photograph: (height, width, 3), uint8. heat: (height, width) of any size, of the whole photograph: at 0 and below it is dark,
+    at `scale` and above brightest.
     """
     height, width = photograph.shape[:2]
     enlarged = Image.fromarray(heat.astype(np.float32)).resize((width, height), Image.BILINEAR)

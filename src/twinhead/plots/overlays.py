@@ -1,5 +1,6 @@
 """Photographs beside their masks and their heat maps."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import matplotlib
@@ -8,7 +9,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from twinhead.attribution import localisation
+from twinhead.attribution.resize import enlarged
 from twinhead.attribution.scale import full_colour
+from twinhead.dataset.store import Store
 from twinhead.plots import heatmap, style
 
 
@@ -16,8 +19,8 @@ def draw(
     predictions: pd.DataFrame,
     explanations: pd.DataFrame,
     heat: np.ndarray,
-    images: np.ndarray,
-    masks: dict[int, np.ndarray],
+    images: Store | np.ndarray,
+    masks: Mapping[int, np.ndarray],
     folder: Path,
 ) -> None:
     """One picture for each test image that `explain` has chosen.
@@ -45,7 +48,7 @@ def overlay(
 ) -> None:
     """The photograph, the photograph with the defect's outline, and the heat map over it.
 
-    image: (size, size, 3), uint8. mask: (size, size), bool, or None. heat: (size, size), from 0 up;
+    image: (size, size, 3), uint8. mask: (size, size), bool, or None. heat: its map, the higher the odder;
     `scale` and above get the brightest colour.
     """
     figure = Figure(figsize=(9.4, 3.5), layout="constrained")
@@ -60,7 +63,7 @@ def overlay(
     marked.set_title(text, weight="normal", size=9)
     grey = image.mean(axis=2)
     heated.imshow(grey, cmap="gray", vmin=0, vmax=255)
-    shown = np.clip(heat / scale, 0, 1)
+    shown = np.clip(enlarged(heat, len(image)) / scale, 0, 1)
     opacity = heatmap.opacity(shown)
     drawn = heated.imshow(shown, cmap=heatmap.COLOURS, vmin=0, vmax=1, alpha=opacity)
     if mask is not None:

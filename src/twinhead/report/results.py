@@ -3,11 +3,11 @@
 import json
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from twinhead import params, paths
 from twinhead.dataset import pixels, splits, tables
+from twinhead.dataset.store import Store
 from twinhead.ingest import quality
 
 STAGES = ("index", "split", "train", "evaluate", "embed", "explain")
@@ -23,7 +23,7 @@ class Results:
     embedding: pd.DataFrame
     """As `reports/embedding.csv`, by the image's number too; a large data set's is a sample."""
     explanations: pd.DataFrame
-    pixels: np.ndarray
+    pixels: Store
     """(images, size, size, 3), uint8."""
     remarks: pd.DataFrame
     """As `data/remarks.csv`."""

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from twinhead.dataset.store import Store
+
 SIDE = 176
 """Pixels a side of a photograph in a gallery: some 8 kB."""
 OVERLAY_WIDTH = 900
@@ -23,7 +25,7 @@ def photograph(image: np.ndarray) -> str:
     return _jpeg(_small(image, min(SIDE, len(image))), quality=75)
 
 
-def sheet(images: np.ndarray, rows: Sequence[int]) -> tuple[str, int, int]:
+def sheet(images: Store | np.ndarray, rows: Sequence[int]) -> tuple[str, int, int]:
     """Return these images side by side as one picture: data URI, pixels a side, columns.
 
     A picture for each would have a header for each, and be three times as large.

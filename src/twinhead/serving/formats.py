@@ -13,36 +13,37 @@ STDOUT = Path("-")
 
 
 class Table:
-    """The answers of a network with these heads, a line for each as it comes."""
+    """Answers that have these columns, a line for each as it comes."""
 
-    def __init__(self, shown: list[str], tasks: list[str], categories: list[str]) -> None:
-        self.tasks = tasks
+    def __init__(self, shown: list[str], columns: list[str], categories: list[str]) -> None:
+        self.columns = columns
         self.path = max(map(len, ["photograph", *shown]))
         self.category = max(map(len, ["category", *categories]))
 
     def heading(self) -> str:
         cells = [f"{'photograph':{self.path}}"]
-        if "category" in self.tasks:
+        if "category" in self.columns:
             cells.append(f"{'category':{self.category}}  {'':6}")
-        if "defect" in self.tasks:
+        if "defective" in self.columns:
             cells.append("defect")
         return "  ".join(cells).rstrip()
 
     def line(self, answer: dict) -> str:
         cells = [f"{answer['path']:{self.path}}"]
-        if "category" in self.tasks:
+        if "category" in self.columns:
             cells.append(f"{answer['category']:{self.category}}")
             cells.append(f"{answer['category_probability']:6.1%}")
-        if "defect" in self.tasks:
+        if "defective" in self.columns:
             cells.append(f"{answer['defect_probability']:6.1%}")
-            cells.append("DEFECTIVE" if answer["defective"] else "good")
+            cells.append(verdict(answer))
         return "  ".join(cells)
 
 
-def columns(tasks: list[str]) -> list[str]:
-    """What an answer of a network with these heads holds, in this order."""
-    category, defect = ["category", "category_probability"], ["defect_probability", "defective"]
-    return [*(category if "category" in tasks else []), *(defect if "defect" in tasks else [])]
+def verdict(answer: dict) -> str:
+    """An answer in a word; what is unlike all that was trained on is never called good."""
+    if answer["defective"]:
+        return "DEFECTIVE"
+    return "good" if answer.get("known", True) else "UNKNOWN"
 
 
 def printable(said: Path | InputError) -> str:
@@ -57,8 +58,8 @@ def check(file: Path) -> None:
         raise InputError(f"{file} {found}; expected a file to write")
 
 
-def write_csv(answers: list[dict], tasks: list[str], file: Path) -> None:
-    table = pd.DataFrame(answers, columns=["path", *columns(tasks)])
+def write_csv(answers: list[dict], columns: list[str], file: Path) -> None:
+    table = pd.DataFrame(answers, columns=["path", *columns])
     _write(table.to_csv(index=False, lineterminator="\n"), file)
 
 

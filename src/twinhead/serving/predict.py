@@ -46,7 +46,7 @@ def predict(options: Namespace) -> int:
         model.check_scale()
     rows, unread, quiet = [], 0, formats.STDOUT in outputs
     shown = [formats.printable(file) for file in files]
-    table = formats.Table(shown, model.tasks, model.metadata.categories)
+    table = formats.Table(shown, model.columns, model.metadata.categories)
     if not quiet:
         print(table.heading())
     for answer in _answers(model, files, options.overlays):
@@ -58,11 +58,13 @@ def predict(options: Namespace) -> int:
         if not quiet:
             print(table.line(answer), flush=True)
     if options.csv:
-        formats.write_csv(rows, model.tasks, options.csv)
+        formats.write_csv(rows, model.columns, options.csv)
     if options.json:
         formats.write_json(rows, options.json)
     found = sum(row.get("defective", False) for row in rows)
     defective = f", {found} defective" if "defect" in model.tasks else ""
+    if unknown := sum(not row.get("known", True) for row in rows):
+        defective += f", {unknown} unlike anything that was trained on"
     failed = f", {unread} could not be read" if unread else ""
     print(f"predict: {len(rows)} photographs{defective}{failed}", file=sys.stderr)
     return DEFECTS if options.check and found else UNREADABLE if unread else ALL_READ

@@ -3,7 +3,7 @@
 import base64
 import binascii
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -12,10 +12,10 @@ import numpy as np
 import tensorflow as tf
 
 from twinhead import paths
-from twinhead.attribution import maps
+from twinhead.attribution import gradcam, maps
 from twinhead.errors import InputError
 from twinhead.ingest import images
-from twinhead.model import network
+from twinhead.model import detector, network
 from twinhead.model.batches import PREDICT_SIZE
 from twinhead.plots import heatmap
 from twinhead.serving import metadata
@@ -34,7 +34,13 @@ class Predictor:
         """Raises InputError where the metadata are of another network."""
         self.model, self.metadata = model, known
         self.size: int = model.input_shape[1]
-        self.tasks = list(model.output)
+        self.tasks = network.tasks(model)
+        self.columns = [
+            *(("category", "category_probability") if "category" in self.tasks else ()),
+            *(("defect_probability", "defective") if "defect" in self.tasks else ()),
+            *(("known",) if network.detects(model) else ()),
+        ]
+        """What an answer has, in this order."""
         self._alone = threading.Lock()  # TensorFlow builds its functions at the first call
         if "category" in self.tasks:
             count = model.output["category"].shape[-1]
@@ -48,38 +54,42 @@ class Predictor:
         """Answer for decoded photographs, (images, size, size, 3), uint8, in their order.
 
         Each answer has, for the heads that the network has, `category` and `category_probability`;
-        `defect_probability`, and as `defective` whether it reaches the threshold.
+        `defect_probability`, as `defective` whether it reaches the threshold, and as `known`
+        whether the photograph is like any good one that the network has learned from.
         """
         answers = []
-        for at in range(0, len(pixels), PREDICT_SIZE):
-            batch = pixels[at : at + PREDICT_SIZE]
-            with self._alone:
-                found = self._network(tf.constant(batch, tf.float32))
-            given = {task: values.numpy() for task, values in found.items()}
-            for row in range(len(batch)):
-                answer: dict = {}
-                if "category" in given:
-                    probabilities = given["category"][row]
-                    answer["category"] = self.metadata.categories[probabilities.argmax()]
-                    answer["category_probability"] = float(probabilities.max())
-                if "defect" in given:
-                    probability = float(given["defect"][row, 0])
-                    answer["defect_probability"] = probability
-                    answer["defective"] = probability >= self.metadata.threshold
-                answers.append(answer)
+        for start in range(0, len(pixels), PREDICT_SIZE):
+            given = self._look(pixels[start : start + PREDICT_SIZE])
+            answers += [self._answer(given, row) for row in range(len(next(iter(given.values()))))]
         return answers
 
-    def heat(self, pixels: np.ndarray) -> np.ndarray:
-        """The photographs' heat maps: (images, size, size), float32, from 0 up.
+    def _answer(self, given: dict[str, np.ndarray], row: int) -> dict:
+        answer: dict = {}
+        if "category" in given:
+            probabilities = given["category"][row]
+            answer["category"] = self.metadata.categories[probabilities.argmax()]
+            answer["category_probability"] = float(probabilities.max())
+        if "defect" in given:
+            probability = float(given["defect"][row, 0])
+            answer["defect_probability"] = probability
+            answer["defective"] = probability >= self.metadata.threshold
+        if "unusual" in given:
+            answer["known"] = bool(given["unusual"][row, 0] <= detector.UNUSUAL)
+        return answer
+
+    def heat(self, pixels: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the photographs' heat maps, (height, width), float32 each; the higher, the odder.
 
         Raises InputError where it isn't known at which heat the colours end.
         """
         self.check_scale()
-        found = [np.empty((0, self.size, self.size), np.float32)]
-        for at in range(0, len(pixels), PREDICT_SIZE // 2):
-            with self._alone:
-                found.append(self._mapper(pixels[at : at + PREDICT_SIZE // 2]))
-        return np.concatenate(found)
+        for start in range(0, len(pixels), PREDICT_SIZE // 2):
+            part = pixels[start : start + PREDICT_SIZE // 2]
+            if maps.of_patches(self.model, self.metadata.head, self.metadata.method):
+                yield from self._look(part)["anomaly_map"]
+            else:
+                with self._alone:
+                    yield from self._mapper(part)
 
     def check_scale(self) -> None:
         """Raise InputError where it isn't known at which heat the colours end."""
@@ -89,9 +99,15 @@ class Predictor:
     def draw(self, data: bytes, name: Path | str, found: np.ndarray) -> bytes:
         """A photograph with its heat map over it: a PNG file in the photograph's proportions.
 
-        data: the photograph's file, which errors call by `name`; found: its heat, (size, size).
+        data: the photograph's file, which errors call by `name`; found: its heat map.
         """
         return heatmap.png(images.picture(data, name, LONGEST), found, self.metadata.scale)
+
+    def _look(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
+        """The network's answers for some photographs, by output, (images, …) each."""
+        with self._alone:
+            found = self._network(tf.constant(pixels, tf.float32))
+        return {name: values.numpy() for name, values in found.items()}
 
     @cached_property
     def _network(self) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
@@ -101,7 +117,7 @@ class Predictor:
 
     @cached_property
     def _mapper(self) -> Callable[[np.ndarray], np.ndarray]:
-        return maps.mapper(self.model, self.metadata.head, self.metadata.method)
+        return gradcam.mapper(self.model, self.metadata.head)
 
 
 def load(place: Path) -> Predictor:

@@ -166,6 +166,8 @@ def _signature() -> ModelSignature:
             ColSpec(DataType.double, "defect_probability"),
             ColSpec(DataType.boolean, "defective"),
         ]
+    if "unknown" in metrics:
+        answers.append(ColSpec(DataType.boolean, "known"))
     answers.append(ColSpec(DataType.string, "heat_map", required=False))
     return ModelSignature(
         # Text, not `binary`: of that, the scoring server decodes base64 in some of its formats and
