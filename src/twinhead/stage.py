@@ -5,6 +5,7 @@ is one line, too. Here are the lines of progress as well.
 """
 
 import importlib.util
+import logging
 import os
 import signal
 import sys
@@ -19,6 +20,8 @@ from twinhead import errors
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's greetings would bury ours
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+# It warns of functions that are built more than once: one for each fold of a cross-fit.
+logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 INTERRUPTED = 130

@@ -385,8 +385,8 @@ def _patch_networks(
             jit_compile=False,
         )
         learner.fit(lessons, epochs=EPOCHS, shuffle=False, verbose=0)
-        given = learner.predict(_Lessons(given, train[own], apart[own]), verbose=0)
-        found[own] = given["photograph"][:, 0]
+        answers = learner.predict(_Lessons(given, train[own], apart[own]), verbose=0)
+        found[own] = answers["photograph"][:, 0]
     return found
 
 
