@@ -77,6 +77,8 @@ TELLS = [
         "regular_file.py",
         "stage.py",
         "tracking",
+        "validation.py",
+        "yaml_file.py",
     )
 ]
 """Says what happens and decides nothing: a param's value and an output's place are DVC's to know."""
@@ -235,7 +237,7 @@ def test_a_served_model_asks_for_every_library_that_its_code_imports():
     shipped = code.needed(registry.SERVED)
     used = {library.split(".")[0] for file in shipped for library in code.names(file)}
     foreign = used - sys.stdlib_module_names - {"twinhead", "mlflow"}
-    names = {"PIL": "pillow", "yaml": "pyyaml"}
+    names = {"PIL": "pillow", "ruamel": "ruamel.yaml"}
     assert {names.get(library, library) for library in foreign} == set(registry.NEEDED)
 
 

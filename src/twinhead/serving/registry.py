@@ -35,7 +35,9 @@ SERVED_TAG = "twinhead.served"
 """On a run and on a version: the digest of the network and of what its answers need beside it."""
 RESAMPLES = 1000
 SERVED = Path(__file__).with_name("pyfunc.py")
-NEEDED = ("keras", "matplotlib", "numpy", "pandas", "pillow", "pydantic", "pyyaml", "tensorflow")
+NEEDED = (
+    "keras", "matplotlib", "numpy", "pandas", "pillow", "pydantic", "ruamel.yaml", "tensorflow",
+)  # fmt: skip
 """What a server has to install for serving/pyfunc.py, beside MLflow."""
 
 
