@@ -14,6 +14,9 @@ from numpy.lib.format import open_memmap
 from twinhead.errors import InputError
 
 
+BLOCK = 2**20
+
+
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """Give a place to write a file or a folder to, which becomes `path` when the block ends well.
@@ -48,11 +51,22 @@ def new_array(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
     """
     try:
         array = open_memmap(path, "w+", dtype, shape)
-        with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, max(path.stat().st_size, 1))
+        _take_room(path, array.offset)
     except OSError as error:
         raise _named(error, path, path) from error
     return array
+
+
+def _take_room(path: Path, start: int) -> None:
+    """Allocate a file's blocks; where the system can't, write zeros from `start` to its end."""
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        if hasattr(os, "posix_fallocate"):  # not on macOS, nor on Windows
+            os.posix_fallocate(file.fileno(), 0, max(size, 1))
+            return
+        file.seek(start)
+        while (left := size - file.tell()) > 0:
+            file.write(bytes(min(left, BLOCK)))
 
 
 def keep_rows(path: Path, rows: list[int]) -> None:
