@@ -81,11 +81,11 @@ TELLS = [
         "yaml_file.py",
     )
 ]
-"""Says what happens and decides nothing: a param's value and an output's place are DVC's to know."""
+"""Says what happens and decides nothing: DVC knows a param's value and an output's place."""
 
 
 def deciding(start: Path) -> set[Path]:
-    """All files of this package that importing a file runs, but for those behind what only tells."""
+    """All files of this package that importing a file runs, but those behind what only tells."""
     todo, seen = [start], {start}
     while todo:
         found = code.imported(todo.pop())

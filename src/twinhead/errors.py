@@ -37,7 +37,7 @@ def told(error: Exception, lower: str = "") -> str | None:
         return f"out of memory; lower {lower}" if lower else "out of memory"
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
-        remedy = _REMEDIES.get(error.errno)
+        remedy = _REMEDIES.get(error.errno or 0)
         return f"{where}{error.strerror or error}" + (f"; {remedy}" if remedy else "")
     return None
 

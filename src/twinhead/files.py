@@ -6,13 +6,14 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.lib.format import open_memmap
+from numpy.typing import DTypeLike
 
 from twinhead.errors import InputError
-
 
 BLOCK = 2**20
 
@@ -43,7 +44,7 @@ def whole(path: Path) -> Iterator[Path]:
             _remove(part)
 
 
-def new_array(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
+def new_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> np.memmap:
     """Make a NumPy file of that dtype and shape, mapped for writing.
 
     Its room on the disk is taken at once: a mapped file that finds the disk full while it is
@@ -123,7 +124,7 @@ def chosen(metrics: dict, columns: dict[str, str]) -> dict[str, float]:
     """
 
     def at(place: str) -> float | None:
-        tree = metrics
+        tree: Any = metrics
         for key in place.split("."):
             tree = (tree or {}).get(key)
         return tree

@@ -7,7 +7,7 @@ that a zero too many is said in the first second.
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -32,7 +32,7 @@ MAX_BATCH_PIXELS = 2**28
 """Of a batch that goes through the whole network, which keeps some 400 bytes for each."""
 
 
-def _number(value: object) -> object:
+def _number(value: Any) -> float:
     """Let YAML's integers stand for floats, and nothing else: no text, no true or false."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     # Integers of four hundred digits are no float; comparing them is safe, converting them isn't.
@@ -209,7 +209,7 @@ class Params(Section):
         return self
 
 
-def _contradictions(known: dict[str, Section]) -> Iterator[str]:
+def _contradictions(known: dict[str, Any]) -> Iterator[str]:
     """What can't be true at once, of the sections that are valid by themselves."""
     model, data, train = (known.get(name) for name in ("model", "data", "train"))
     if model is None:
@@ -223,12 +223,12 @@ def _contradictions(known: dict[str, Section]) -> Iterator[str]:
                 f"embed.layer is {layer}, which {model.backbone} with these model.tasks doesn't"
                 f" have; expected {either(layers)}"
             )
-    if data and train and (model.backbone == "cnn" or not model.frozen):
-        if train.batch_size * data.image_size**2 > MAX_BATCH_PIXELS:
-            yield (
-                f"train.batch_size is {train.batch_size} with data.image_size {data.image_size}:"
-                f" more than {MAX_BATCH_PIXELS:,} pixels in a batch"
-            )
+    whole = model.backbone == "cnn" or not model.frozen
+    if data and train and whole and train.batch_size * data.image_size**2 > MAX_BATCH_PIXELS:
+        yield (
+            f"train.batch_size is {train.batch_size} with data.image_size {data.image_size}:"
+            f" more than {MAX_BATCH_PIXELS:,} pixels in a batch"
+        )
 
 
 def _layers(model: Model) -> list[str]:
@@ -250,7 +250,7 @@ def relevant(settings: Params) -> dict:
     return sections
 
 
-def flat(tree: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
+def flat(tree: dict, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Nested keys joined by dots, with their values."""
     for key, value in tree.items():
         if isinstance(value, dict):
@@ -283,8 +283,7 @@ def load(path: Path = paths.PARAMS) -> Params:
 
 def _valid_sections(tree: dict, faulty: set) -> dict[str, Section]:
     """faulty: the sections that have faults, or whose names are unknown."""
+    kinds: dict[str, Any] = {name: kind.annotation for name, kind in Params.model_fields.items()}
     return {
-        name: field.annotation.model_validate(tree[name])
-        for name, field in Params.model_fields.items()
-        if name not in faulty
+        name: kind.model_validate(tree[name]) for name, kind in kinds.items() if name not in faulty
     }

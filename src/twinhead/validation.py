@@ -1,15 +1,16 @@
-"""What pydantic found wrong, in lines that a user can act on: the key, its value, what is allowed."""
+"""What pydantic found wrong, in lines to act on: the key, its value and what is allowed."""
 
 import difflib
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic_core import ErrorDetails
 
 from twinhead.errors import printable, shown
 
 
-def describe(fault: dict, model: type[BaseModel]) -> str:
+def describe(fault: ErrorDetails, model: type[BaseModel]) -> str:
     """Return a line for one of a ValidationError's `errors()`: model is what was validated.
 
     A fault that a model of ours raised with several lines keeps them.
@@ -24,7 +25,7 @@ def describe(fault: dict, model: type[BaseModel]) -> str:
             hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
             return f"{key} is unknown; {hint}"
         case "missing":
-            field = _section(model, place[:-1]).model_fields[place[-1]]
+            field = _section(model, place[:-1]).model_fields[str(place[-1])]
             return f"{key} is missing; expected {_allowed(field.annotation, field.metadata)}"
         case "model_type":
             return f"{key} is {shown(fault['input'])}; expected {_allowed(_section(model, place))}"
@@ -38,7 +39,7 @@ def either(names: list[str]) -> str:
     return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
-def _section(section: type[BaseModel], location: tuple) -> type[BaseModel]:
+def _section(section: Any, location: tuple) -> type[BaseModel]:
     for name in location:
         section = section.model_fields[name].annotation
     return section

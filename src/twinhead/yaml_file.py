@@ -70,7 +70,8 @@ def _plain(node: Node, reader: YAML, twice: list[str]) -> object:
 
 
 def _section(node: MappingNode, reader: YAML, twice: list[str]) -> dict:
-    section, lines = {}, {}
+    section: dict = {}
+    lines: dict = {}
     for key_node, value_node in node.value:
         key, line = _plain(key_node, reader, twice), key_node.start_mark.line + 1
         if not isinstance(key, Hashable):

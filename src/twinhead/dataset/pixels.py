@@ -16,4 +16,4 @@ def load(path: Path) -> np.ndarray:
 def load_masks(path: Path, frame: pd.DataFrame) -> dict[int, np.ndarray]:
     """The stored masks by the image's number in the catalog: (size, size), bool, none empty."""
     numbered = zip(np.flatnonzero(frame["mask"] != ""), files.load_array(path), strict=True)
-    return {number: mask for number, mask in numbered if mask.any()}
+    return {int(number): mask for number, mask in numbered if mask.any()}

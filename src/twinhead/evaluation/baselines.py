@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from twinhead.dataset import splits
@@ -44,5 +44,5 @@ def judge(predictions: pd.DataFrame, features: np.ndarray) -> dict:
     return {name: judged for name, judged in guesses.items() if len(judged) > 1}
 
 
-def _logistic_regression():
+def _logistic_regression() -> Pipeline:
     return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))

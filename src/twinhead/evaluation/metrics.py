@@ -234,7 +234,7 @@ def _scores(truth: pd.Series, predicted: pd.Series, average: str) -> dict[str, f
 def _interval(name: str, values: np.ndarray | None) -> dict[str, float | None]:
     if values is None:
         return dict.fromkeys((name, f"{name}_low", f"{name}_high"))
-    result = {name: float(values[0])}
+    result: dict[str, float | None] = {name: float(values[0])}
     if len(values) > 1:
         low, high = np.percentile(values[1:], (2.5, 97.5))
         result |= {f"{name}_low": float(low), f"{name}_high": float(high)}

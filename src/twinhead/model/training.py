@@ -5,7 +5,7 @@ import json
 import os
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -42,7 +42,7 @@ class Progress:
     def take(self, row: dict[str, float], weights: list[np.ndarray]) -> None:
         self.history.append(row)
         if row["val_loss"] < self.best_loss:
-            self.best_epoch, self.best_loss = row["epoch"], row["val_loss"]
+            self.best_epoch, self.best_loss = int(row["epoch"]), row["val_loss"]
             self.best_weights = weights
         auroc = row.get("val_defect_auroc")
         if not self.checkpoint or (auroc is not None and auroc > self.checkpoint_auroc):
@@ -189,7 +189,9 @@ def targets_of(frame: pd.DataFrame, settings: params.Model) -> dict[str, np.ndar
     return {task: targets[task] for task in settings.tasks}
 
 
-def compile_for(model: keras.Model, settings: params.Train, tasks: list[str], steps: int) -> None:
+def compile_for(
+    model: keras.Model, settings: params.Train, tasks: Sequence[str], steps: int
+) -> None:
     """Give the network its losses, metrics and optimizer; an epoch has so many steps."""
     losses = {"category": "sparse_categorical_crossentropy", "defect": "binary_crossentropy"}
     rate = settings.learning_rate
@@ -205,7 +207,7 @@ def compile_for(model: keras.Model, settings: params.Train, tasks: list[str], st
 
 
 def _named(
-    fitted: dict[str, list[float]], weights: params.LossWeights, tasks: list[str]
+    fitted: dict[str, list[float]], weights: params.LossWeights, tasks: Sequence[str]
 ) -> dict[str, float]:
     """One epoch's history under our names; with a single head Keras leaves the head's name out."""
     values = {name: value[0] for name, value in fitted.items()}
@@ -304,7 +306,8 @@ def _resume(model: keras.Model, state: Path, fingerprint: str) -> Progress:
     model.set_weights(arrays("weights"))
     for variable, value in zip(model.optimizer.variables, arrays("optimizer"), strict=True):
         variable.assign(value)
-    return Progress(**facts, **{name: arrays(name) for name in _ARRAYS})
+    stored: dict = facts | {name: arrays(name) for name in _ARRAYS}
+    return Progress(**stored)
 
 
 _ARRAYS = ("best_weights", "checkpoint")

@@ -64,7 +64,9 @@ def roc(predictions: pd.DataFrame, metrics: dict, path: Path) -> None:
         area = metrics[split]["defect"]
         text = f"{split}: {area['auroc']:.3f} ({area['auroc_low']:.3f}–{area['auroc_high']:.3f})"
         curve = curves.roc(rows["defective"], rows["defect_probability"])
-        axes.plot(curve["false_alarm_rate"], curve["recall"], color=style.COLOURS[split], label=text)
+        axes.plot(
+            curve["false_alarm_rate"], curve["recall"], color=style.COLOURS[split], label=text
+        )
     axes.set(title="Defects: ROC", xlabel="false alarm rate", ylabel="defects found (recall)")
     axes.legend(loc="lower right", title="AUROC, pooled (95%)")
     style.save(figure, path)

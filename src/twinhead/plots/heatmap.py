@@ -21,7 +21,8 @@ def png(photograph: np.ndarray, heat: np.ndarray, scale: float) -> bytes:
     `scale` and above get the brightest colour.
     """
     height, width = photograph.shape[:2]
-    enlarged = Image.fromarray(heat.astype(np.float32)).resize((width, height), Image.BILINEAR)
+    small = Image.fromarray(heat.astype(np.float32))
+    enlarged = small.resize((width, height), Image.Resampling.BILINEAR)
     shown = np.clip(np.asarray(enlarged) / scale, 0, 1)
     colour = matplotlib.colormaps[COLOURS](shown)[..., :3] * 255
     grey, cover = photograph.mean(axis=2, keepdims=True), opacity(shown)[..., None]

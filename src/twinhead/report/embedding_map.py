@@ -47,7 +47,8 @@ def _points(table: pd.DataFrame, names: list[str], said: pd.Series) -> list[dict
             + " t" * (row.split == splits.TEST),
             "x": x,
             "y": y,
-            "about": f"{row.path}\n{row.category}, {row.defect_type} ({row.split}){said[row.Index]}",
+            "about": f"{row.path}\n{row.category}, {row.defect_type} ({row.split})"
+            + said[row.Index],
         }
         for row, (x, y) in zip(table.itertuples(), _placed(table), strict=True)
     ]

@@ -64,6 +64,7 @@ class Predictor:
                     answer["category_probability"] = float(probabilities.max())
                 if "defect" in given:
                     probability = float(given["defect"][row, 0])
+                    assert self.metadata.threshold is not None  # else it wouldn't have been made
                     answer["defect_probability"] = probability
                     answer["defective"] = probability >= self.metadata.threshold
                 answers.append(answer)
@@ -91,6 +92,7 @@ class Predictor:
 
         data: the photograph's file, which errors call by `name`; found: its heat, (size, size).
         """
+        assert self.metadata.scale is not None  # else there would be no heat
         return heatmap.png(images.picture(data, name, LONGEST), found, self.metadata.scale)
 
     @cached_property

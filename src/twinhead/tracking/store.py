@@ -64,7 +64,7 @@ def connect(settings: params.Params) -> str:
 
 
 def reach(settings: params.Params) -> str:
-    """The experiment's id, as `connect` returns it. Raises InputError if the store can't be used."""
+    """The experiment's id, as `connect` returns it. Raises InputError where there's no store."""
     try:
         return connect(settings)
     except Exception as error:  # in the ways of its database, driver and network
