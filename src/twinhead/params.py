@@ -26,6 +26,8 @@ from twinhead.validation import describe, either
 
 Task = Literal["category", "defect"]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+FROM_SCRATCH = ("cnn",)
+"""Backbones without pretrained weights; they have the paper's heads."""
 MAX_FAULTS = 50
 """A file with more isn't ours; they are counted."""
 MAX_BATCH_PIXELS = 2**28
@@ -110,9 +112,13 @@ class Model(Section):
         return self
 
     @property
+    def is_from_scratch(self) -> bool:
+        return self.backbone in FROM_SCRATCH
+
+    @property
     def has_frozen_backbone(self) -> bool:
         """Whether training leaves the backbone as it is, so that its features can be stored."""
-        return self.backbone != "cnn" and self.frozen
+        return self.frozen and not self.is_from_scratch
 
     @model_validator(mode="after")
     def knows_something_or_learns(self) -> "Model":
@@ -223,7 +229,7 @@ def _contradictions(known: dict[str, Any]) -> Iterator[str]:
                 f"embed.layer is {layer}, which {model.backbone} with these model.tasks doesn't"
                 f" have; expected {either(layers)}"
             )
-    whole = model.backbone == "cnn" or not model.frozen
+    whole = not model.has_frozen_backbone
     if data and train and whole and train.batch_size * data.image_size**2 > MAX_BATCH_PIXELS:
         yield (
             f"train.batch_size is {train.batch_size} with data.image_size {data.image_size}:"
@@ -233,8 +239,8 @@ def _contradictions(known: dict[str, Any]) -> Iterator[str]:
 
 def _layers(model: Model) -> list[str]:
     """The layers of a network's heads, as heads.py calls them, that `embed` can map."""
-    own = {"cnn": "defect_hidden", "efficientnet_lite0": "deviation"}[model.backbone]
-    pooled = ["pooled"] if model.backbone == "cnn" else []
+    own = "defect_hidden" if model.is_from_scratch else "deviation"
+    pooled = ["pooled"] if model.is_from_scratch else []
     return ["shared", *pooled] + [
         layer
         for task, layer in (("category", "category_hidden"), ("defect", own))

@@ -117,7 +117,7 @@ def train(
     tf.config.experimental.enable_op_determinism()
     categories = frame["category"].nunique()
     model = network.build(model_settings, image_size, categories, settings.seed, settings.precision)
-    if model_settings.backbone != "cnn":
+    if not model_settings.is_from_scratch:
         _adapt(model, inputs, rows[splits.TRAIN], frame)
     fitted_part = network.part_for(model, inputs)
     lessons = Batches(inputs, rows[splits.TRAIN], targets, settings.batch_size, settings)
