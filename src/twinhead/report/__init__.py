@@ -42,23 +42,21 @@ def page(results: Results) -> str:
 
     All text that comes from the data is escaped. Pictures are embedded, small: some 12 MB at most.
     """
-    found = [(anchor, title, show(results)) for anchor, (title, show) in SECTIONS.items()]
     sections = [
-        {
-            "anchor": anchor,
-            "title": title,
-            "body": _rendered(f"sections/{anchor}", data),
-        }
-        for anchor, title, data in found
-        if data is not None
+        {"anchor": anchor, "title": title, "body": _html(f"sections/{anchor}", data)}
+        for anchor, (title, section) in SECTIONS.items()
+        if (data := section(results)) is not None
     ]
-    own = files(__name__)
-    style, script = (own.joinpath(f"page.{kind}").read_text("utf-8") for kind in ("css", "js"))
-    opening = _rendered("opening", metrics.opening(results))
-    return _rendered("page", {
-        "style": Markup(style), "script": Markup(script), "opening": opening, "sections": sections,
+    opening = _html("opening", metrics.opening(results))
+    return _html("page", {
+        "style": _own("page.css"), "script": _own("page.js"), "opening": opening,
+        "sections": sections,
     })  # fmt: skip
 
 
-def _rendered(template: str, data: dict) -> Markup:
+def _html(template: str, data: dict) -> Markup:
     return Markup(TEMPLATES.get_template(f"{template}.html").render(data))
+
+
+def _own(name: str) -> Markup:
+    return Markup(files(__name__).joinpath(name).read_text("utf-8"))

@@ -42,13 +42,13 @@ def _points(table: pd.DataFrame, names: list[str], said: pd.Series) -> list[dict
     numbers = {name: place for place, name in enumerate(names)}
     return [
         {
-            "kind": f"c{numbers[row.category]}"
-            + " d" * bool(row.defective)
-            + " t" * (row.split == splits.TEST),
+            "category": numbers[row.category],
+            "defective": row.defective,
+            "held_out": row.split == splits.TEST,
             "x": x,
             "y": y,
-            "about": f"{row.path}\n{row.category}, {row.defect_type} ({row.split})"
-            + said[row.Index],
+            "about": f"{row.path}\n{row.category}, {row.defect_type} ({row.split})",
+            "said": said[row.Index],
         }
         for row, (x, y) in zip(table.itertuples(), _placed(table), strict=True)
     ]

@@ -104,24 +104,17 @@ def confusion(results: Results) -> dict:
                 rows[column].map(dict(enumerate(names)))
                 for column in ("defective", "defect_predicted")
             )
-            decisions.append(
-                {"split": split, "images": len(rows), "matrix": _matrix(truth, said, names)}
-            )
-    return {
-        "decisions": decisions,
-        "categories": _categories(test) if "category_predicted" in test else None,
-    }
+            matrix = _matrix(truth, said, names)
+            decisions.append({"split": split, "images": len(rows), "matrix": matrix})
+    categories = _categories(test) if "category_predicted" in test else None
+    return {"decisions": decisions, "categories": categories}
 
 
 def _categories(test: pd.DataFrame) -> dict:
     names = sorted(set(test["category"]) | set(test["category_predicted"]))
     wrong = test[test["category"] != test["category_predicted"]]
-    pairs = (
-        wrong.groupby(["category", "category_predicted"])
-        .size()
-        .sort_values(ascending=False, kind="stable")
-        .head(MOST_CONFUSIONS)
-    )
+    times = wrong.groupby(["category", "category_predicted"]).size()
+    pairs = times.sort_values(ascending=False, kind="stable").head(MOST_CONFUSIONS)
     small = len(names) <= MOST_CATEGORIES
     return {
         "images": len(test),

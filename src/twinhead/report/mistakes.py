@@ -38,13 +38,8 @@ def _kind(rows: pd.DataFrame, name: str, plural: str, note: str) -> dict:
         {"number": number, **row[["path", "category", "defect_type"]], "said": _said(row)}
         for number, row in rows.iterrows()
     ]
-    return {
-        "name": name,
-        "plural": plural,
-        "note": note,
-        "shown": found[:MOST],
-        "listed": found[MOST:],
-    }
+    kept = {"shown": found[:MOST], "listed": found[MOST:]}
+    return {"name": name, "plural": plural, "note": note, **kept}
 
 
 def _said(row: pd.Series) -> str:

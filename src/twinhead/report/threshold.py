@@ -49,12 +49,8 @@ def _counts(rows: pd.DataFrame, steps: np.ndarray) -> dict:
     """Of a split: how many images there are of each kind, and raise an alarm at each step."""
     found, false = curves.alarms(rows["defective"], rows["defect_probability"], steps)
     defective = int(rows["defective"].sum())
-    return {
-        "found": found.tolist(),
-        "false": false.tolist(),
-        "defective": defective,
-        "good": len(rows) - defective,
-    }
+    kinds = {"defective": defective, "good": len(rows) - defective}
+    return {"found": found.tolist(), "false": false.tolist(), **kinds}
 
 
 def _least_alarm(predictions: pd.DataFrame, threshold: float) -> float:
@@ -85,10 +81,7 @@ def _across(place: int, steps: np.ndarray) -> str:
 def _lines(test: dict, steps: np.ndarray) -> dict[str, str]:
     """The chart's lines, of missed defects and of false alarms, where there are such images."""
     missed = [test["defective"] - found for found in test["found"]]
-    wrong = {
-        "misses": (missed, test["defective"]),
-        "alarms": (test["false"], test["good"]),
-    }
+    wrong = {"misses": (missed, test["defective"]), "alarms": (test["false"], test["good"])}
     return {
         kind: " ".join(
             f"{_across(place, steps)},{200 - 200 * count / total:.1f}"
