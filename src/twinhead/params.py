@@ -276,7 +276,7 @@ def load(path: Path = paths.PARAMS) -> Params:
     try:
         settings = Params.model_validate(tree)
     except ValidationError as error:
-        found = error.errors()
+        found: list[Any] = error.errors()
         faults += [line for fault in found for line in describe(fault, Params).splitlines()]
         if all(fault["loc"] for fault in found):  # else the sections have been compared
             faults += _contradictions(_valid_sections(tree, {fault["loc"][0] for fault in found}))

@@ -5,12 +5,11 @@ from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
-from pydantic_core import ErrorDetails
 
 from twinhead.errors import printable, shown
 
 
-def describe(fault: ErrorDetails, model: type[BaseModel]) -> str:
+def describe(fault: dict, model: type[BaseModel]) -> str:
     """Return a line for one of a ValidationError's `errors()`: model is what was validated.
 
     A fault that a model of ours raised with several lines keeps them.
