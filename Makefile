@@ -17,6 +17,11 @@ run: $(READY) ## Run the pipeline: data set, training, metrics, plots, heat maps
 test: $(READY) ## Run the tests
 	python -m pytest
 
+lint: $(READY) ## Check style and types
+	ruff check
+	ruff format --check
+	mypy
+
 ui: $(READY) ## Open the MLflow UI on the pipeline's own store (http://127.0.0.1:5000)
 	python -m twinhead ui
 
@@ -48,4 +53,4 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
-.PHONY: help run test ui table track experiments comparison paper lock
+.PHONY: help run test lint ui table track experiments comparison paper lock

@@ -54,7 +54,7 @@ def make_bare(root: Path) -> None:
                 given if dep == "${data.root}" else dep
                 for dep in stage["deps"]
                 if dep in files or dep == "${data.root}"
-            ],  # fmt: skip
+            ],
             "outs": made[name],
         }
         for name, stage in stages.items()

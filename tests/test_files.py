@@ -52,6 +52,18 @@ def test_a_new_array_has_its_room_on_the_disk(tmp_path):
     assert (tmp_path / "a.npy").stat().st_blocks * 512 >= array.nbytes
 
 
+def test_a_new_array_has_its_room_also_where_the_system_cannot_allocate(tmp_path, monkeypatch):
+    """As on macOS and Windows."""
+    monkeypatch.delattr(files.os, "posix_fallocate")
+    monkeypatch.setattr(files, "BLOCK", 1000)
+    array = files.new_array(tmp_path / "a.npy", np.float32, (30, 100))
+    assert (tmp_path / "a.npy").stat().st_blocks * 512 >= array.nbytes
+    array[...] = 7
+    array.flush()
+    assert (np.load(tmp_path / "a.npy") == 7).all()
+    assert files.new_array(tmp_path / "empty.npy", bool, (0, 8, 8)).shape == (0, 8, 8)
+
+
 def test_an_empty_array_is_an_array(tmp_path):
     assert files.new_array(tmp_path / "a.npy", bool, (0, 8, 8)).shape == (0, 8, 8)
     assert np.load(tmp_path / "a.npy", mmap_mode="r").shape == (0, 8, 8)

@@ -211,7 +211,7 @@ def test_the_mlflow_model_holds_nothing_that_is_pickled_and_no_built_files(model
 
 
 def test_a_heat_map_lies_over_the_photograph_in_its_proportions(model, tmp_path):
-    image, disc = photograph(np.random.default_rng(1), (150, 60, 50), (64, 40), defective=True)
+    image, _ = photograph(np.random.default_rng(1), (150, 60, 50), (64, 40), defective=True)
     data = save(image, tmp_path / "a.png").read_bytes()
     pixels = images.decode(data, "a", model.size)[None]
     heat = model.heat(pixels)

@@ -1,5 +1,7 @@
 """What is said of the machine, and what is computed where the processor lacks bfloat16."""
 
+import os
+
 import pytest
 
 from twinhead.model import precision
@@ -38,3 +40,10 @@ def test_the_facts_name_processor_and_versions(processor):
 def test_a_system_that_tells_nothing_of_its_processor_is_no_error(tmp_path, monkeypatch):
     monkeypatch.setattr(precision, "PROCESSORS", tmp_path / "absent")
     assert environment.facts()["processor"]
+
+
+def test_cores_are_counted_also_where_the_system_does_not_say_which_may_be_used(monkeypatch):
+    """As on macOS and Windows."""
+    assert 1 <= environment.cores() <= (os.cpu_count() or 1)
+    monkeypatch.delattr(environment.os, "sched_getaffinity")
+    assert environment.cores() == (os.cpu_count() or 1)

@@ -183,3 +183,7 @@ def test_the_params_know_which_layers_can_be_mapped(backbone: str, tasks: list[s
     named = get_args(params.Embed.model_fields["layer"].annotation)
     there = {layer.name for layer in model.layers} & set(named)
     assert set(params._layers(settings)) == there
+
+
+def test_params_and_network_know_the_same_backbones_from_scratch() -> None:
+    assert set(network.FROM_SCRATCH) == set(params.FROM_SCRATCH)

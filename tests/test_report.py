@@ -18,7 +18,7 @@ from twinhead.attribution import localisation
 from twinhead.evaluation import baselines
 from twinhead.ingest import layout, quality
 from twinhead.partition import assignment, duplicates
-from twinhead.report import mistakes, origin, points, threshold, thumbnails
+from twinhead.report import embedding_map, mistakes, provenance, threshold, thumbnails
 from twinhead.report.results import Results
 
 RESAMPLES = 20
@@ -130,7 +130,7 @@ def test_names_from_the_data_stay_text(case, render, page, predictions):
     hostile = predictions.replace({"category": {"bolt": HOSTILE}, "defect_type": {"riß": HOSTILE}})
     hostile["path"] += HOSTILE
     found = render(hostile, data={"root": f"/data/{HOSTILE}"})
-    assert found.count("<script") == 1 and "&lt;script&gt;alert(&quot;1&quot;)" in found
+    assert found.count("<script") == 1 and "&lt;script&gt;alert(&#34;1&#34;)" in found
     checked = Checked(found)
     assert checked.open == [] and checked.scripts == []
     assert set(checked.seen) == set(Checked(page).seen)
@@ -241,7 +241,7 @@ def test_the_map_has_every_image_with_what_the_network_said(page, predictions):
 
 
 def test_a_map_of_too_many_images_is_drawn_in_part_and_says_so(render, monkeypatch):
-    monkeypatch.setattr(points, "MOST", 20)
+    monkeypatch.setattr(embedding_map, "MOST", 20)
     drawn = re.search('<section id="map">.*?</section>', render(), re.S)[0]
     assert drawn.count("<circle") == 20 and "Each of 20 out of 58 images is a point" in drawn
 
@@ -269,11 +269,11 @@ def test_the_command_of_the_page_gives_its_params(tmp_path):
     tree = yaml.safe_load((REPOSITORY / paths.PARAMS).read_text(encoding="utf-8"))
     written = tmp_path / "params.yaml"
     written.write_text(yaml.safe_dump(tree), encoding="utf-8")
-    apply_overrides(written, list(origin.overrides(wanted)))
+    apply_overrides(written, list(provenance.overrides(wanted)))
     assert params.load(written) == wanted
 
 
-@pytest.mark.parametrize("images", [5_354, points.MOST])
+@pytest.mark.parametrize("images", [5_354, embedding_map.MOST])
 def test_a_sheet_of_many_photographs_stays_small(images):
     noise = np.random.default_rng(0).integers(0, 256, (7, 48, 48, 3), np.uint8)
     source, side, columns = thumbnails.sheet(noise, np.arange(images) % 7)

@@ -38,7 +38,7 @@ def test_full_size_has_the_published_counts():
         assert folders.pop("test/good") == good
         assert sum(folders.values()) == defective
         assert list(folders) == [f"test/{name}" for name in types] and len(types) >= 3
-    sums = [sum(column) for column in list(zip(*PUBLISHED.values()))[:3]]
+    sums = [sum(column) for column in list(zip(*PUBLISHED.values(), strict=True))[:3]]
     assert sums == [3629, 467, 1258]
 
 

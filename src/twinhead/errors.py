@@ -1,6 +1,7 @@
 """What a user is meant to read: the one exception for it, and the machine's own troubles."""
 
 import errno
+import reprlib
 
 _FULL, _SHUT = "make room and run it again", "allow writing there and run it again"
 _REMEDIES = {
@@ -36,6 +37,22 @@ def told(error: Exception, lower: str = "") -> str | None:
         return f"out of memory; lower {lower}" if lower else "out of memory"
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
-        remedy = _REMEDIES.get(error.errno)
+        remedy = _REMEDIES.get(error.errno or 0)
         return f"{where}{error.strerror or error}" + (f"; {remedy}" if remedy else "")
     return None
+
+
+def shown(value: object) -> str:
+    """A value in a few words, however large it is."""
+    return printable(_SHORT.repr(value))
+
+
+def printable(text: str) -> str:
+    """One line of at most 201 characters; what can't be printed is a question mark."""
+    short = text if len(text) <= 200 else f"{text[:200]}…"
+    return "".join(letter if letter.isprintable() else "?" for letter in short)
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
+_SHORT.maxlevel = 2

@@ -6,12 +6,16 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.lib.format import open_memmap
+from numpy.typing import DTypeLike
 
 from twinhead.errors import InputError
+
+BLOCK = 2**20
 
 
 @contextmanager
@@ -39,7 +43,7 @@ def whole(path: Path) -> Iterator[Path]:
             remove(part)
 
 
-def new_array(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
+def new_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> np.memmap:
     """Make a NumPy file of that dtype and shape, mapped for writing.
 
     Its room on the disk is taken at once: a mapped file that finds the disk full while it is
@@ -47,11 +51,22 @@ def new_array(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
     """
     try:
         array = open_memmap(path, "w+", dtype, shape)
-        with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, max(path.stat().st_size, 1))
+        _take_room(path, array.offset)
     except OSError as error:
         raise _named(error, path, path) from error
     return array
+
+
+def _take_room(path: Path, start: int) -> None:
+    """Allocate a file's blocks; where the system can't, write zeros from `start` to its end."""
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        if hasattr(os, "posix_fallocate"):  # not on macOS, nor on Windows
+            os.posix_fallocate(file.fileno(), 0, max(size, 1))
+            return
+        file.seek(start)
+        while (left := size - file.tell()) > 0:
+            file.write(bytes(min(left, BLOCK)))
 
 
 def load_array(path: Path) -> np.ndarray:
@@ -98,7 +113,7 @@ def chosen(metrics: dict, columns: dict[str, str]) -> dict[str, float]:
     """
 
     def at(place: str) -> float | None:
-        tree = metrics
+        tree: Any = metrics
         for key in place.split("."):
             tree = (tree or {}).get(key)
         return tree

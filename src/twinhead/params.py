@@ -4,15 +4,11 @@ A limit stands where a value beyond it would ask for hours or for memory that no
 that a zero too many is said in the first second.
 """
 
-import difflib
-import re
-import reprlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -24,22 +20,21 @@ from pydantic import (
     model_validator,
 )
 
-from twinhead import paths, regular_file
+from twinhead import paths, yaml_file
 from twinhead.errors import InputError
+from twinhead.validation import describe, either
 
 Task = Literal["category", "defect"]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
-MAX_BYTES = 2**16
-"""Of the file: twenty times ours. PyYAML takes a second for a tenth of a megabyte."""
-MAX_DEPTH = 20
-"""Of brackets within brackets."""
+FROM_SCRATCH = ("cnn",)
+"""Backbones without pretrained weights; they have the paper's heads."""
 MAX_FAULTS = 50
 """A file with more isn't ours; they are counted."""
 MAX_BATCH_PIXELS = 2**28
 """Of a batch that goes through the whole network, which keeps some 400 bytes for each."""
 
 
-def _number(value: object) -> object:
+def _number(value: Any) -> float:
     """Let YAML's integers stand for floats, and nothing else: no text, no true or false."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     # Integers of four hundred digits are no float; comparing them is safe, converting them isn't.
@@ -119,9 +114,13 @@ class Model(Section):
         return self
 
     @property
+    def is_from_scratch(self) -> bool:
+        return self.backbone in FROM_SCRATCH
+
+    @property
     def has_frozen_backbone(self) -> bool:
         """Whether training leaves the backbone as it is, so that its features can be stored."""
-        return self.backbone != "cnn" and self.frozen
+        return self.frozen and not self.is_from_scratch
 
     @model_validator(mode="after")
     def knows_something_or_learns(self) -> "Model":
@@ -237,7 +236,7 @@ class Params(Section):
         return self
 
 
-def _contradictions(known: dict[str, Section]) -> Iterator[str]:
+def _contradictions(known: dict[str, Any]) -> Iterator[str]:
     """What can't be true at once, of the sections that are valid by themselves."""
     model, data, train = (known.get(name) for name in ("model", "data", "train"))
     if model is None:
@@ -249,20 +248,20 @@ def _contradictions(known: dict[str, Section]) -> Iterator[str]:
         if layer not in layers:
             yield (
                 f"embed.layer is {layer}, which {model.backbone} with these model.tasks doesn't"
-                f" have; expected {_either(layers)}"
+                f" have; expected {either(layers)}"
             )
-    if data and train and (model.backbone == "cnn" or not model.frozen):
-        if train.batch_size * data.image_size**2 > MAX_BATCH_PIXELS:
-            yield (
-                f"train.batch_size is {train.batch_size} with data.image_size {data.image_size}:"
-                f" more than {MAX_BATCH_PIXELS:,} pixels in a batch"
-            )
+    whole = not model.has_frozen_backbone
+    if data and train and whole and train.batch_size * data.image_size**2 > MAX_BATCH_PIXELS:
+        yield (
+            f"train.batch_size is {train.batch_size} with data.image_size {data.image_size}:"
+            f" more than {MAX_BATCH_PIXELS:,} pixels in a batch"
+        )
 
 
 def _layers(model: Model) -> list[str]:
     """The layers of a network's heads, as heads.py calls them, that `embed` can map."""
-    own = {"cnn": "defect_hidden", "efficientnet_lite0": "deviation"}[model.backbone]
-    pooled = ["pooled"] if model.backbone == "cnn" else []
+    own = "defect_hidden" if model.is_from_scratch else "deviation"
+    pooled = ["pooled"] if model.is_from_scratch else []
     return ["shared", *pooled] + [
         layer
         for task, layer in (("category", "category_hidden"), ("defect", own))
@@ -278,7 +277,7 @@ def relevant(settings: Params) -> dict:
     return sections
 
 
-def flat(tree: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
+def flat(tree: dict, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Nested keys joined by dots, with their values."""
     for key, value in tree.items():
         if isinstance(value, dict):
@@ -287,63 +286,19 @@ def flat(tree: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
             yield f"{prefix}{key}", value
 
 
-class _Loader(yaml.SafeLoader):
-    """Takes 1e-05 for a number, as DVC writes it; YAML 1.1 wants 1.0e-05.
-
-    Notes keys that a section has twice, of which PyYAML takes the last, and refuses aliases, with
-    which a few lines say more than memory holds.
-    """
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.twice: list[str] = []
-
-    def fetch_flow_collection_start(self, token: type[yaml.Token]) -> None:
-        if self.flow_level > MAX_DEPTH:  # the time to scan brackets grows with their square
-            raise RecursionError
-        super().fetch_flow_collection_start(token)
-
-    def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
-            raise yaml.MarkedYAMLError(problem="an alias, *, isn't read here", problem_mark=mark)
-        return super().compose_node(parent, index)
-
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
-        seen: dict[str, int] = {}
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            line = key.start_mark.line + 1
-            if key.value in seen:
-                first = seen[key.value]
-                self.twice.append(f"{_name(key.value)} is given twice, at lines {first} and {line}")
-            seen.setdefault(key.value, line)
-        return node
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> object:
-        try:
-            return super().construct_object(node, deep)
-        except (ValueError, LookupError, AttributeError, TypeError, ArithmeticError):
-            problem = f"{_shown(node.value)} is no {node.tag.rpartition(':')[2]}"
-            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from None
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("+-0123456789")
-)
-
-
 def load(path: Path = paths.PARAMS) -> Params:
     """Read and check the whole of params.yaml.
 
     Raises InputError with one line per fault: the key, its value and what is allowed.
     """
-    tree, faults = _parse(regular_file.read(path, MAX_BYTES), path)
+    tree, faults = yaml_file.read(path)
+    if not isinstance(tree, dict):
+        raise InputError(f"{path}: expected sections such as data, split and model; found none")
     try:
         settings = Params.model_validate(tree)
     except ValidationError as error:
-        found = error.errors()
-        faults += [line for fault in found for line in _describe(fault).splitlines()]
+        found: list[Any] = error.errors()
+        faults += [line for fault in found for line in describe(fault, Params).splitlines()]
         if all(fault["loc"] for fault in found):  # else the sections have been compared
             faults += _contradictions(_valid_sections(tree, {fault["loc"][0] for fault in found}))
     if (more := len(faults) - MAX_FAULTS) > 0:
@@ -353,107 +308,9 @@ def load(path: Path = paths.PARAMS) -> Params:
     return settings
 
 
-def _parse(data: bytes, path: Path) -> tuple[dict, list[str]]:
-    """The sections, and which keys were given twice."""
-    try:
-        loader = _Loader(data.decode("utf-8-sig"))
-        tree = loader.get_single_data()
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not valid YAML: expected text in UTF-8") from None
-    except RecursionError:
-        raise InputError(f"{path}: not valid YAML: nested too deeply") from None
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" at line {where.line + 1}" if where else ""
-        fault = _printable(getattr(error, "problem", None) or str(error).partition("\n")[0])
-        raise InputError(f"{path}: not valid YAML{line}: {fault}") from None
-    if not isinstance(tree, dict):
-        raise InputError(f"{path}: expected sections such as data, split and model; found none")
-    return tree, loader.twice
-
-
 def _valid_sections(tree: dict, faulty: set) -> dict[str, Section]:
     """faulty: the sections that have faults, or whose names are unknown."""
+    kinds: dict[str, Any] = {name: kind.annotation for name, kind in Params.model_fields.items()}
     return {
-        name: field.annotation.model_validate(tree[name])
-        for name, field in Params.model_fields.items()
-        if name not in faulty
+        name: kind.model_validate(tree[name]) for name, kind in kinds.items() if name not in faulty
     }
-
-
-def _describe(fault: dict) -> str:
-    key = ".".join(map(_name, fault["loc"]))
-    message = fault["msg"].removeprefix("Value error, ")
-    match fault["type"]:
-        case "extra_forbidden":
-            known = list(_section(fault["loc"][:-1]).model_fields)
-            near = difflib.get_close_matches(_name(fault["loc"][-1]), known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
-            return f"{key} is unknown; {hint}"
-        case "missing":
-            field = _section(fault["loc"][:-1]).model_fields[fault["loc"][-1]]
-            return f"{key} is missing; expected {_allowed(field.annotation, field.metadata)}"
-        case "model_type":
-            expected = _allowed(_section(fault["loc"]), [])
-            return f"{key} is {_shown(fault['input'])}; expected {expected}"
-        case "value_error" if not fault["loc"] or isinstance(fault["input"], dict):
-            return f"{key}: {message}" if key else message
-    return f"{key} is {_shown(fault['input'])}; {message[0].lower()}{message[1:]}"
-
-
-def _section(location: tuple) -> type[BaseModel]:
-    section: type[BaseModel] = Params
-    for name in location:
-        section = section.model_fields[name].annotation
-    return section
-
-
-def _allowed(kind: object, metadata: Iterable = ()) -> str:
-    """What a field takes, in words."""
-    if get_origin(kind) is Annotated:
-        kind, *inner = get_args(kind)
-        metadata = [*inner, *metadata]
-    if get_origin(kind) is Literal:
-        return _either([repr(value) for value in get_args(kind)])
-    if get_origin(kind) is list:
-        return f"a list, each of it {_allowed(get_args(kind)[0])}"
-    if kind is bool:
-        return "true or false"
-    if kind is str:
-        return "text"
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return f"a section with {', '.join(kind.model_fields)}"
-    return " and ".join(["an integer" if kind is int else "a number", *_bounds(metadata)])
-
-
-def _bounds(metadata: Iterable) -> Iterator[str]:
-    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
-    for limit in metadata:
-        for name in (*words, "metadata"):
-            if name == "metadata":
-                yield from _bounds(getattr(limit, name, ()))
-            elif (value := getattr(limit, name, None)) is not None:
-                yield f"{words[name]} {value}"
-
-
-def _either(names: list[str]) -> str:
-    return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
-
-
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
-_SHORT.maxlevel = 2
-
-
-def _shown(value: object) -> str:
-    """A value in a few words, however large it is."""
-    return _printable(_SHORT.repr(value))
-
-
-def _name(key: object) -> str:
-    return _printable(key if isinstance(key, str) else _SHORT.repr(key))
-
-
-def _printable(text: str) -> str:
-    short = text if len(text) <= 200 else f"{text[:200]}…"
-    return "".join(letter if letter.isprintable() else "?" for letter in short)

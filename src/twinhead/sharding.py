@@ -17,7 +17,7 @@ from twinhead import files
 from twinhead.dataset.store import INDEX
 
 MEAN, MOST = 16, 64
-"""Rows of a shard. Smaller ones would be more files to hash and push, larger ones more to rewrite."""
+"""Rows of a shard: smaller ones are more files to hash and push, larger ones more to rewrite."""
 
 
 def key(array: np.ndarray) -> str:

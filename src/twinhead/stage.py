@@ -60,6 +60,7 @@ def main() -> None:
 def load(name: str) -> Callable[[], None]:
     """The function of a stage's script, which has the stage's name."""
     found = importlib.util.spec_from_file_location(f"stages.{name}", SCRIPTS / f"{name}.py")
+    assert found is not None and found.loader is not None  # as for any file that ends in .py
     script = importlib.util.module_from_spec(found)
     found.loader.exec_module(script)
     return getattr(script, name)
@@ -101,7 +102,8 @@ def parting(farewell: Callable[[], bool]) -> Iterator[None]:
 def _stop(number: int, frame: FrameType | None) -> None:
     if not _heavy:
         raise KeyboardInterrupt  # which takes half-written files away
-    if all([farewell() for farewell in _farewells]):
+    said = [farewell() for farewell in _farewells]  # each, also after one that has to stay
+    if all(said):
         _leave()
 
 

@@ -13,7 +13,7 @@ PATCH_STAGES = ("stage3", "stage5", "stage7")
 
 
 def of(maps: dict[str, keras.KerasTensor]) -> dict[str, keras.KerasTensor]:
-    """By name: `pooled`, (batch, values), float32, and each of PATCH_STAGES in float16, as it is kept.
+    """By name: `pooled`, (batch, values), float32, and PATCH_STAGES in float16, as they are kept.
 
     The layers that give them are called pooling.FEATURES, and as the stages.
     """

@@ -38,8 +38,8 @@ def locate() -> Path:
         distribution = importlib.metadata.distribution(PACKAGE)
     except importlib.metadata.PackageNotFoundError:
         raise InputError(f"{PACKAGE} (ImageNet weights) isn't installed; run: {INSTALL}") from None
-    files = [distribution.locate_file(file) for file in distribution.files or []]
-    found = [Path(file) for file in files if Path(file).suffix == ".pth" and Path(file).is_file()]
+    files = [Path(str(distribution.locate_file(file))) for file in distribution.files or []]
+    found = [file for file in files if file.suffix == ".pth" and file.is_file()]
     if len(found) != 1:
         raise InputError(
             f"{PACKAGE} {distribution.version}: {len(found)} .pth files in it, expected 1;"

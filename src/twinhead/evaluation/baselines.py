@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from twinhead.dataset import splits
@@ -23,8 +23,8 @@ def judge(predictions: pd.DataFrame, read: Callable[[np.ndarray], np.ndarray]) -
 
     `always_good` calls every image good and of the commonest category. `category_prevalence` takes
     for score the share of defective training images in the image's category. `logistic_regression`
-    is scikit-learn's with its defaults, on standardised features, of at most MOST training images. Thresholds are chosen on val;
-    nothing is tuned. A guess that has nothing to learn from is left out.
+    is scikit-learn's with its defaults, on standardised features, of at most MOST training images.
+    Thresholds are chosen on val; nothing is tuned. A guess that has nothing to learn from is left out.
 
     Args:
         predictions: what `inference.predict` returns.
@@ -46,9 +46,10 @@ def judge(predictions: pd.DataFrame, read: Callable[[np.ndarray], np.ndarray]) -
         always["defect_probability"] = 0.0
         shares = facts[train].groupby("category")["defective"].mean()
         prevalence["defect_probability"] = facts["category"].map(shares).fillna(0.0)
-        fitted = _logistic_regression().fit(read(rows), facts["defective"].iloc[rows])
-        scores = _in_parts(fitted.predict_proba, read, len(facts))
-        logistic["defect_probability"] = scores[:, 1]
+        if facts["defective"].iloc[rows].nunique() > 1:
+            fitted = _logistic_regression().fit(read(rows), facts["defective"].iloc[rows])
+            scores = _in_parts(fitted.predict_proba, read, len(facts))
+            logistic["defect_probability"] = scores[:, 1]
     guesses = {
         "always_good": metrics.judge_test(always, DEFAULT_THRESHOLD),
         "category_prevalence": metrics.judge_test(prevalence),
@@ -67,5 +68,5 @@ def _in_parts(
     return np.concatenate([answer(read(part)) for part in parts])
 
 
-def _logistic_regression():
+def _logistic_regression() -> Pipeline:
     return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))

@@ -1,11 +1,44 @@
-"""The test images' curves and confusions as tables, from which DVC draws and compares charts."""
+"""ROC and precision-recall curves, and the tables from which DVC draws and compares charts."""
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from twinhead.dataset import splits
+
+
+def roc(defective: ArrayLike, scores: ArrayLike) -> pd.DataFrame:
+    """Return the ROC curve as `false_alarm_rate` and `recall`, both growing.
+
+    defective: (n,), 0 or 1, both kinds among them; scores: (n,), a high one for a defect.
+    """
+    false, true, _ = roc_curve(defective, scores)
+    return pd.DataFrame({"false_alarm_rate": false, "recall": true})
+
+
+def precision_recall(defective: ArrayLike, scores: ArrayLike) -> pd.DataFrame:
+    """Return `recall`, growing, and `precision`; arguments as those of `roc`."""
+    precise, recall, _ = precision_recall_curve(defective, scores)
+    # Charts join the points by growing recall; those of equal recall must come as they lie.
+    return pd.DataFrame({"recall": recall, "precision": precise})[::-1]
+
+
+def alarms(
+    defective: ArrayLike, scores: ArrayLike, thresholds: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return how many defective and how many good images reach each threshold: two of (t,), int.
+
+    The ROC curve in counts, at thresholds of one's own. defective, scores: (n,) each.
+    """
+    defective, scores = np.asarray(defective, bool), np.asarray(scores, float)
+    found, false = (
+        kind.sum() - np.searchsorted(np.sort(scores[kind]), thresholds)
+        for kind in (defective, ~defective)
+    )
+    return found, false
 
 
 def write(predictions: pd.DataFrame, folder: Path) -> None:
@@ -28,12 +61,8 @@ def tables(test: pd.DataFrame) -> dict[str, pd.DataFrame]:
         )
         if test["defective"].nunique() == 2:
             scored = test["defective"], test["defect_probability"]
-            false, true, _ = roc_curve(*scored)
-            found["roc"] = pd.DataFrame({"false_alarm_rate": false, "recall": true})
-            precise, recall, _ = precision_recall_curve(*scored)
-            curve = pd.DataFrame({"recall": recall, "precision": precise})
-            # Charts join the points by growing recall; those of equal recall must come as they lie.
-            found["precision_recall"] = curve[::-1]
+            found["roc"] = roc(*scored)
+            found["precision_recall"] = precision_recall(*scored)
     return found
 
 

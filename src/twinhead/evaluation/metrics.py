@@ -148,7 +148,7 @@ def judge(predictions: pd.DataFrame, crossfit: pd.DataFrame, settings: params.Ev
 
 
 def judge_test(predictions: pd.DataFrame, threshold: float | None = None) -> dict:
-    """Return the test metrics alone, without intervals; val chooses a threshold not given, by F1."""
+    """Return the test metrics alone, without intervals; val chooses a missing threshold, by F1."""
     if "defect_probability" not in predictions:
         threshold = None
     elif threshold is None:
@@ -263,7 +263,7 @@ def _scores(truth: pd.Series, predicted: pd.Series, average: str) -> dict[str, f
 def _interval(name: str, values: np.ndarray | None) -> dict[str, float | None]:
     if values is None:
         return dict.fromkeys((name, f"{name}_low", f"{name}_high"))
-    result = {name: float(values[0])}
+    result: dict[str, float | None] = {name: float(values[0])}
     if len(values) > 1:
         low, high = np.percentile(values[1:], (2.5, 97.5))
         result |= {f"{name}_low": float(low), f"{name}_high": float(high)}

@@ -24,7 +24,7 @@ def augment(
     mirrored, brightness, contrast = (
         rng.random(),
         rng.uniform(-1, 1),
-        rng.uniform(*settings.contrast),
+        rng.uniform(settings.contrast[0], settings.contrast[1]),
     )
     if settings.flip and mirrored < 0.5:
         image = image[:, ::-1]

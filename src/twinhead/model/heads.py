@@ -1,5 +1,7 @@
 """The two heads: the paper's, and those that compare a product with good ones of its category."""
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 from keras import layers, ops
@@ -15,7 +17,7 @@ SCALE_FLOOR = 0.1
 """A feature's spread counts as at least this share of what it is in the average category."""
 
 
-def paper(pooled: keras.KerasTensor, tasks: list[str], categories: int, seed: int) -> dict:
+def paper(pooled: keras.KerasTensor, tasks: Sequence[str], categories: int, seed: int) -> dict:
     """Add the paper's shared layer and heads; return probabilities by task.
 
     pooled: (batch, filters). `category` is (batch, categories), `defect` (batch, 1), both float32.
@@ -35,7 +37,9 @@ def paper(pooled: keras.KerasTensor, tasks: list[str], categories: int, seed: in
     return answers
 
 
-def comparing(features: keras.KerasTensor, tasks: list[str], categories: int, seed: int) -> dict:
+def comparing(
+    features: keras.KerasTensor, tasks: Sequence[str], categories: int, seed: int
+) -> dict:
     """Add heads for a pretrained backbone's pooled maps, (batch, values).
 
     Both read the maps' means and spreads, standardised (`shared`). The defect head reads how far
@@ -87,7 +91,7 @@ class Deviation(layers.Layer):
     gradient reaches the probabilities: the defects don't teach the category head.
     """
 
-    def __init__(self, categories: int, **options) -> None:
+    def __init__(self, categories: int, **options: object) -> None:
         super().__init__(**options)
         self.categories = categories
 

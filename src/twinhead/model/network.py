@@ -21,6 +21,8 @@ from twinhead.model.moments import Moments
 # With a single category the softmax is 1, as it should be; Keras suspects a mistake.
 warnings.filterwarnings("ignore", "You are using a softmax over axis -1", UserWarning)
 
+FROM_SCRATCH = {"cnn": cnn.build}
+"""By name in the params: functions that return feature maps by name, of which the last is read."""
 MEMBERS = {"config.json", "metadata.json", "model.weights.h5"}
 """Of a network's file, a zip archive."""
 MAX_BYTES = 2**30
@@ -44,8 +46,9 @@ def build(
         # Stored features are float32, and the network that is judged must be the one that is kept.
         keras.config.set_dtype_policy("float32" if settings.has_frozen_backbone else precision)
         image = keras.Input((image_size, image_size, 3), name="image")
-        if settings.backbone == "cnn":
-            pooled = layers.GlobalAveragePooling2D(name=heads.POOLED)(cnn.build(image)["pool4"])
+        if settings.is_from_scratch:
+            *_, last = FROM_SCRATCH[settings.backbone](image).values()
+            pooled = layers.GlobalAveragePooling2D(name=heads.POOLED)(last)
             answers = heads.paper(pooled, settings.tasks, categories, seed)
         else:
             weights = "imagenet" if settings.weights == "imagenet" else None

@@ -5,7 +5,7 @@ import json
 import os
 import time
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -46,7 +46,7 @@ class Progress:
     def take(self, row: dict[str, float], weights: list[np.ndarray]) -> None:
         self.history.append(row)
         if row["val_loss"] < self.best_loss:
-            self.best_epoch, self.best_loss = row["epoch"], row["val_loss"]
+            self.best_epoch, self.best_loss = int(row["epoch"]), row["val_loss"]
             self.best_weights = weights
         auroc = row.get("val_defect_auroc")
         if not self.checkpoint or (auroc is not None and auroc > self.checkpoint_auroc):
@@ -121,7 +121,7 @@ def train(
     tf.config.experimental.enable_op_determinism()
     categories = frame["category"].nunique()
     model = network.build(model_settings, image_size, categories, settings.seed, settings.precision)
-    if model_settings.backbone != "cnn":
+    if not model_settings.is_from_scratch:
         _adapt(model, inputs, rows[splits.TRAIN], frame)
     fitted_part = network.learning_part(model, tasks, stored=inputs.ndim == 3)
     lessons = Batches(inputs, rows[splits.TRAIN], targets, settings.batch_size, settings)
@@ -258,7 +258,7 @@ def check(frame: pd.DataFrame, split: pd.Series, settings: params.Model) -> list
     kinds = set(frame["defective"][split == splits.TRAIN])
     if "defect" not in settings.tasks or kinds == {0, 1}:
         return settings.tasks
-    if kinds == {0} and settings.backbone != "cnn":
+    if kinds == {0} and not settings.is_from_scratch:
         return [task for task in settings.tasks if task != "defect"]
     lacking = "good" if kinds == {1} else "defective"
     remedy = "" if kinds == {1} else ", or model.backbone efficientnet_lite0, which needs none"
@@ -278,7 +278,9 @@ def targets_of(frame: pd.DataFrame, tasks: list[str]) -> dict[str, np.ndarray]:
     return {task: targets[task] for task in tasks}
 
 
-def compile_for(model: keras.Model, settings: params.Train, tasks: list[str], steps: int) -> None:
+def compile_for(
+    model: keras.Model, settings: params.Train, tasks: Sequence[str], steps: int
+) -> None:
     """Give the network its losses, metrics and optimizer; an epoch has so many steps."""
     losses = {"category": "sparse_categorical_crossentropy", "defect": "binary_crossentropy"}
     rate = settings.learning_rate
@@ -294,7 +296,7 @@ def compile_for(model: keras.Model, settings: params.Train, tasks: list[str], st
 
 
 def _named(
-    fitted: dict[str, list[float]], weights: params.LossWeights, tasks: list[str]
+    fitted: dict[str, list[float]], weights: params.LossWeights, tasks: Sequence[str]
 ) -> dict[str, float]:
     """One epoch's history under our names; with a single head Keras leaves the head's name out."""
     values = {name: value[0] for name, value in fitted.items()}
@@ -393,7 +395,8 @@ def _resume(model: keras.Model, state: Path, fingerprint: str) -> Progress:
     model.set_weights(arrays("weights"))
     for variable, value in zip(model.optimizer.variables, arrays("optimizer"), strict=True):
         variable.assign(value)
-    return Progress(**facts, **{name: arrays(name) for name in _ARRAYS})
+    stored: dict = facts | {name: arrays(name) for name in _ARRAYS}
+    return Progress(**stored)
 
 
 _ARRAYS = ("best_weights", "checkpoint")

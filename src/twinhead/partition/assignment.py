@@ -61,7 +61,7 @@ def counts(frame: pd.DataFrame, split: pd.Series, group: pd.Series) -> dict:
         "duplicates_kept_together": copies,
         "near_duplicates_kept_together": len(frame) - copies - group.nunique(),
         "duplicates_across_categories": int((categories > 1).sum()),
-        **{UNUSED: int((split == UNUSED).sum())},
+        UNUSED: int((split == UNUSED).sum()),
         **{
             name: {
                 **count(frame[split == name]),

@@ -40,7 +40,10 @@ def groups(frame: pd.DataFrame, share: float) -> pd.Series:
 
 
 def signs_of(hashes: Iterable[str]) -> np.ndarray:
-    """The bits of n hexadecimal hashes as -1 and 1, (n, bits), float32: products count where they agree."""
+    """The bits of n hexadecimal hashes as -1 and 1, (n, bits), float32.
+
+    Products count where they agree.
+    """
     packed = np.array([np.frombuffer(bytes.fromhex(text), np.uint8) for text in hashes])
     return np.unpackbits(packed, axis=1).astype(np.float32) * 2 - 1
 

@@ -33,7 +33,7 @@ def map_by_category(embedding: pd.DataFrame, path: Path) -> None:
         figure.legend(loc="outside right upper", ncols=1 + len(names) // 21, handletextpad=0.2)
     else:
         for name, rows in embedding.groupby("category"):
-            axes.text(*rows[["x", "y"]].median(), name, size=5, ha="center")
+            axes.text(rows["x"].median(), rows["y"].median(), name, size=5, ha="center")
     style.save(figure, path)
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from sklearn.metrics import precision_recall_curve, roc_curve
 
 from twinhead.dataset import splits
+from twinhead.evaluation import curves
 from twinhead.plots import style
 
 WIDEST = 26
@@ -63,8 +63,10 @@ def roc(predictions: pd.DataFrame, metrics: dict, path: Path) -> None:
     for split, rows in _judged(predictions):
         area = metrics[split]["defect"]
         text = f"{split}: {area['auroc']:.3f} ({area['auroc_low']:.3f}–{area['auroc_high']:.3f})"
-        false, true, _ = roc_curve(rows["defective"], rows["defect_probability"])
-        axes.plot(false, true, color=style.COLOURS[split], label=text)
+        curve = curves.roc(rows["defective"], rows["defect_probability"])
+        axes.plot(
+            curve["false_alarm_rate"], curve["recall"], color=style.COLOURS[split], label=text
+        )
     axes.set(title="Defects: ROC", xlabel="false alarm rate", ylabel="defects found (recall)")
     axes.legend(loc="lower right", title="AUROC, pooled (95%)")
     style.save(figure, path)
@@ -76,8 +78,8 @@ def precision_recall(predictions: pd.DataFrame, metrics: dict, path: Path) -> No
     axes = figure.subplots()
     for split, rows in _judged(predictions):
         text = f"{split}: {metrics[split]['defect']['average_precision']:.3f}"
-        precise, found, _ = precision_recall_curve(rows["defective"], rows["defect_probability"])
-        axes.plot(found, precise, color=style.COLOURS[split], label=text)
+        curve = curves.precision_recall(rows["defective"], rows["defect_probability"])
+        axes.plot(curve["recall"], curve["precision"], color=style.COLOURS[split], label=text)
     share = metrics[splits.TEST]["defect"]["prevalence"]
     axes.axhline(share, color="#cccccc", lw=1, label=f"chance (test): {share:.3f}")
     axes.set(title="Defects: precision and recall", xlabel="defects found (recall)", ylim=(0, 1.03))

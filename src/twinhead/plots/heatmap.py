@@ -17,11 +17,12 @@ def opacity(shown: np.ndarray) -> np.ndarray:
 def png(photograph: np.ndarray, heat: np.ndarray, scale: float) -> bytes:
     """Return a PNG file of the photograph's size with the heat map over it.
 
-    photograph: (height, width, 3), uint8. heat: (height, width) of any size, of the whole photograph: at 0 and below it is dark,
-    at `scale` and above brightest.
+    photograph: (height, width, 3), uint8. heat: (height, width) of any size, of
+    the whole photograph: dark at 0 and below, brightest at `scale` and above.
     """
     height, width = photograph.shape[:2]
-    enlarged = Image.fromarray(heat.astype(np.float32)).resize((width, height), Image.BILINEAR)
+    small = Image.fromarray(heat.astype(np.float32))
+    enlarged = small.resize((width, height), Image.Resampling.BILINEAR)
     shown = np.clip(np.asarray(enlarged) / scale, 0, 1)
     colour = matplotlib.colormaps[COLOURS](shown)[..., :3] * 255
     grey, cover = photograph.mean(axis=2, keepdims=True), opacity(shown)[..., None]

@@ -48,8 +48,8 @@ def overlay(
 ) -> None:
     """The photograph, the photograph with the defect's outline, and the heat map over it.
 
-    image: (size, size, 3), uint8. mask: (size, size), bool, or None. heat: its map, the higher the odder;
-    `scale` and above get the brightest colour.
+    image: (size, size, 3), uint8. mask: (size, size), bool, or None. heat: its map, the higher
+    the odder; `scale` and above get the brightest colour.
     """
     figure = Figure(figsize=(9.4, 3.5), layout="constrained")
     photograph, marked, heated = figure.subplots(1, 3)

@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from twinhead.sample.picture import take
@@ -99,6 +100,6 @@ def _masks(root: Path, category: str, folder: str) -> Path:
     return root / category / folder.replace("test/", "ground_truth/", 1)
 
 
-def _save(path: Path, pixels) -> None:
+def _save(path: Path, pixels: np.ndarray) -> None:
     # sensor noise holds no repeats to find: Huffman alone is the quickest, and no larger
     Image.fromarray(pixels).save(path, compress_level=1, compress_type=zlib.Z_HUFFMAN_ONLY)

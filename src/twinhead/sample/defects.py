@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +47,7 @@ class Defect:
         down = reach if down is None else down
         return reach * radius * math.cos(angle), down * radius * math.sin(angle)
 
-    def choose(self, *options):
+    def choose(self, *options: Any) -> Any:
         """Return one of the options."""
         return options[self.rng.integers(len(options))]
 

@@ -1,7 +1,6 @@
 """The photographs that a command line names: found, and decoded ahead of the network."""
 
 import glob
-import itertools
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -53,7 +52,7 @@ def decoded(
     parts = [files[at : at + count] for at in range(0, len(files), count)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         ahead = [pool.map(read, part) for part in parts[:1]]
-        for part, after in itertools.zip_longest(parts, parts[1:], fillvalue=[]):
+        for part, after in zip(parts, [*parts[1:], []], strict=True):
             ahead.append(pool.map(read, after))
             yield list(zip(part, ahead.pop(0), strict=True))
 

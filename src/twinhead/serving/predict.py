@@ -83,12 +83,15 @@ def _answers(
         given = iter(model.answer(pixels))
         heat = iter(model.heat(pixels) if overlays else ())
         for file, found in part:
-            if not isinstance(found, InputError):
-                found = {"path": formats.printable(file)} | next(given)
-                if overlays:
-                    place = overlays / os.path.relpath(os.path.abspath(file), root)
-                    found = _draw(model, file, next(heat), place) or found
-            yield found
+            if isinstance(found, InputError):
+                yield found
+                continue
+            answer = {"path": formats.printable(file)} | next(given)
+            fault = None
+            if overlays:
+                place = overlays / os.path.relpath(os.path.abspath(file), root)
+                fault = _draw(model, file, next(heat), place)
+            yield fault or answer
         done += len(part)
         if tell:
             with contextlib.redirect_stdout(sys.stderr):

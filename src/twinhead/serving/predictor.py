@@ -71,6 +71,7 @@ class Predictor:
             answer["category_probability"] = float(probabilities.max())
         if "defect" in given:
             probability = float(given["defect"][row, 0])
+            assert self.metadata.threshold is not None  # else it wouldn't have been made
             answer["defect_probability"] = probability
             answer["defective"] = probability >= self.metadata.threshold
         if "unusual" in given:
@@ -101,6 +102,7 @@ class Predictor:
 
         data: the photograph's file, which errors call by `name`; found: its heat map.
         """
+        assert self.metadata.scale is not None  # else there would be no heat
         return heatmap.png(images.picture(data, name, LONGEST), found, self.metadata.scale)
 
     def _look(self, pixels: np.ndarray) -> dict[str, np.ndarray]:

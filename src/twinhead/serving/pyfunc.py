@@ -6,7 +6,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
-from mlflow.pyfunc import PythonModel
+from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from twinhead import stage
 from twinhead.errors import InputError
@@ -15,7 +15,7 @@ from twinhead.errors import InputError
 class Served(PythonModel):
     """Answers for a table of photographs, as predictor.Predictor does."""
 
-    def load_context(self, context) -> None:
+    def load_context(self, context: PythonModelContext) -> None:
         with stage.loading():
             from twinhead.model import network
             from twinhead.serving import metadata, predictor
@@ -26,7 +26,9 @@ class Served(PythonModel):
         # The first answer takes seconds longer: not one that somebody waits for.
         self.predictor.answer(np.zeros((1, size, size, 3), np.uint8))
 
-    def predict(self, model_input: pd.DataFrame, params: dict | None = None) -> list[dict]:
+    def predict(  # type: ignore[override]  # MLflow lets the context be left out
+        self, model_input: pd.DataFrame, params: dict | None = None
+    ) -> list[dict]:
         """Return an answer per photograph; with the param `heat_map` also a PNG file as base64.
 
         model_input: its column `image` holds files, as bytes or base64 text. One that can't be read

@@ -35,7 +35,9 @@ SERVED_TAG = "twinhead.served"
 """On a run and on a version: the digest of the network and of what its answers need beside it."""
 RESAMPLES = 1000
 SERVED = Path(__file__).with_name("pyfunc.py")
-NEEDED = ("keras", "matplotlib", "numpy", "pandas", "pillow", "pydantic", "pyyaml", "tensorflow")
+NEEDED = (
+    "keras", "matplotlib", "numpy", "pandas", "pillow", "pydantic", "ruamel.yaml", "tensorflow",
+)  # fmt: skip
 """What a server has to install for serving/pyfunc.py, beside MLflow."""
 
 
@@ -155,7 +157,7 @@ def _of_model(point: Metric, model_id: str) -> Metric:
 
 def _signature() -> ModelSignature:
     metrics = json.loads(paths.metrics("evaluate").read_text(encoding="utf-8"))[splits.TEST]
-    answers = []
+    answers: list = []
     if "category" in metrics:
         answers += [
             ColSpec(DataType.string, "category"),
@@ -216,7 +218,7 @@ def _challenge(name: str, champion: str, tags: dict[str, str]) -> tuple[bool, st
         return False, "it was judged on another data set"
     with tempfile.TemporaryDirectory() as folder:
         try:
-            file = client.download_artifacts(holder.run_id, "evaluate/predictions.csv", folder)
+            file = client.download_artifacts(str(holder.run_id), "evaluate/predictions.csv", folder)
         except (MlflowException, OSError):
             return False, "its run has no predictions to compare with"
         return compare(read_test(paths.PREDICTIONS), read_test(Path(file)))
@@ -246,9 +248,9 @@ def compare(new: pd.DataFrame, champion: pd.DataFrame) -> tuple[bool, str]:
         new["category"].to_numpy(),
         RESAMPLES,
     )
-    if found["advantage"] is None:
-        return False, "no category has both good and defective test images"
     difference, low, high = found.values()
+    if difference is None or low is None or high is None:
+        return False, "no category has both good and defective test images"
     said = f"test AUROC {difference:+.3f} (95% interval {low:+.3f} to {high:+.3f})"
     return low > 0, said
 

@@ -8,6 +8,7 @@ from statistics import median
 
 import mlflow
 import pandas as pd
+from mlflow.data.pandas_dataset import from_pandas
 from mlflow.entities import Param, RunTag
 from mlflow.tracking import MlflowClient
 
@@ -93,7 +94,8 @@ def sign(run_id: str, settings: params.Params) -> None:
 def _describe(run_id: str, settings: params.Params) -> None:
     """Log params and data set where the run lacks them: new, or killed before it was told."""
     client = MlflowClient()
-    if client.get_run(run_id).inputs.dataset_inputs:
+    inputs = client.get_run(run_id).inputs
+    if inputs and inputs.dataset_inputs:
         return
     known = params.flat(identity.decisive(settings))
     client.log_batch(run_id, params=[Param(name, str(value)) for name, value in known])
@@ -102,7 +104,7 @@ def _describe(run_id: str, settings: params.Params) -> None:
         # It wonders which of two equal ways a path can be read, and whether sizes may be missing.
         warnings.simplefilter("ignore", UserWarning)
         name, digest = Path(root).name, identity.data_digest()[:32]
-        mlflow.log_input(mlflow.data.from_pandas(images, root, name=name, digest=digest), "index")
+        mlflow.log_input(from_pandas(images, root, name=name, digest=digest), "index")
 
 
 def finished(settings: params.Params) -> pd.DataFrame:

@@ -1,6 +1,5 @@
 """Where runs are kept: MLFLOW_TRACKING_URI, or an SQLite file at the repository's root."""
 
-import fcntl
 import os
 import re
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import mlflow
+from filelock import FileLock
 from mlflow.tracking import MlflowClient
 
 from twinhead import files, params
@@ -64,7 +64,7 @@ def connect(settings: params.Params) -> str:
 
 
 def reach(settings: params.Params) -> str:
-    """The experiment's id, as `connect` returns it. Raises InputError if the store can't be used."""
+    """The experiment's id, as `connect` returns it. Raises InputError where there's no store."""
     try:
         return connect(settings)
     except Exception as error:  # in the ways of its database, driver and network
@@ -83,12 +83,9 @@ def _make_store(root: Path) -> None:
         MlflowClient(f"sqlite:///{part}").search_experiments(max_results=1)
 
 
-@contextmanager
-def alone() -> Iterator[None]:
+def alone() -> FileLock:
     """Keep the repository's other processes waiting where this one is in here."""
-    with (repository() / ".mlflow.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    return FileLock(repository() / ".mlflow.lock")
 
 
 @contextmanager

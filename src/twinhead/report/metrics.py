@@ -1,0 +1,140 @@
+"""How good the network is: in a few words, in full, by category, by defect, and by confusion."""
+
+import pandas as pd
+
+from twinhead import paths
+from twinhead.dataset import splits
+from twinhead.ingest import decoding, quality
+from twinhead.report import thumbnails
+from twinhead.report.rendering import number, with_interval
+from twinhead.report.results import Results
+
+ORDER = (splits.TEST, splits.VAL, splits.TRAIN)
+ROWS = {
+    ("category", "accuracy"): "Category right",
+    ("category", "f1"): "Category F1 (weighted)",
+    ("defect", "auroc"): "Defect AUROC, pooled",
+    ("defect", "auroc_category_mean"): "Defect AUROC, mean over categories",
+    ("defect", "accuracy"): "Defect decision right",
+    ("defect", "precision"): "Alarms that are right (precision)",
+    ("defect", "recall"): "Defects found (recall)",
+    ("defect", "f1"): "Defect F1",
+}
+"""Of the table of all splits."""
+MOST_CATEGORIES = 40
+"""A larger confusion matrix is a list of confusions."""
+MOST_CONFUSIONS = 100
+
+
+def opening(results: Results) -> dict:
+    """The answer in four numbers: of held-out images, and of those that it learned from."""
+    root = results.settings.data.root
+    defect = {name: results.judged[name].get("defect") for name in (splits.TEST, splits.TRAIN)}
+    return {
+        "root": root,
+        "name": root.rstrip("/").rpartition("/")[2] or root,
+        "index": results.metrics["index"],
+        "train": results.metrics["train"],
+        "skipped": int((results.remarks["kind"] == quality.SKIPPED[decoding.IMAGE]).sum()),
+        "held_out": _counts(results.predictions, splits.TEST),
+        "learned": _counts(results.predictions, splits.TRAIN),
+        "defect": defect if defect[splits.TEST] else None,
+    }
+
+
+def _counts(predictions: pd.DataFrame, split: str) -> dict[str, tuple[int, int]]:
+    """How many of how many: defective images that raise an alarm, good ones that do, and all
+    images whose category is right."""
+    rows, found = predictions[predictions["split"] == split], {}
+    if "defect_predicted" in rows:
+        for name, value in (("defective", 1), ("good", 0)):
+            alarms = rows["defect_predicted"][rows["defective"] == value]
+            found[name] = int(alarms.sum()), len(alarms)
+    if "category_predicted" in rows:
+        right = rows["category"] == rows["category_predicted"]
+        found["named"] = int(right.sum()), len(right)
+    return found
+
+
+def headline(results: Results) -> dict:
+    """The metrics of all splits, and what simple guesses reach."""
+    judged = results.judged
+    guesses, rows = judged["baselines"], []
+    for (head, name), label in ROWS.items():
+        if head in judged[splits.TEST]:
+            measured = [with_interval(judged[split][head], name) for split in ORDER]
+            guessed = [guess.get(head) for guess in guesses.values()]
+            said = ["–" if guess is None else number(guess[name]) for guess in guessed]
+            rows.append([label, *measured, *said])
+    return {
+        "head": ["", *ORDER, *(name.replace("_", " ") for name in guesses)],
+        "rows": rows,
+        "threshold": judged.get("threshold"),
+        "chosen_on": judged.get("threshold_chosen_on"),
+    }
+
+
+def by_category(results: Results) -> dict:
+    return {"test": results.judged[splits.TEST]}
+
+
+def by_defect_type(results: Results) -> dict | None:
+    kinds = results.judged[splits.TEST].get("by_defect_type")
+    if kinds is None:
+        return None
+    judged = [
+        {"category": category, "kind": kind, **values}
+        for category, found in kinds.items()
+        for kind, values in found.items()
+    ]
+    hard = [row for row in judged if row["recall"] < 1]
+    return {
+        "hard": sorted(hard, key=lambda row: row["recall"]),
+        "easy": [row for row in judged if row["recall"] == 1],
+    }
+
+
+def confusion(results: Results) -> dict:
+    test, decisions = results.test, []
+    if "defect_predicted" in test:
+        names = ["good", "defective"]
+        for split in ORDER:
+            rows = results.predictions[results.predictions["split"] == split]
+            truth, said = (
+                rows[column].map(dict(enumerate(names)))
+                for column in ("defective", "defect_predicted")
+            )
+            matrix = _matrix(truth, said, names)
+            decisions.append({"split": split, "images": len(rows), "matrix": matrix})
+    categories = _categories(test) if "category_predicted" in test else None
+    return {"decisions": decisions, "categories": categories}
+
+
+def _categories(test: pd.DataFrame) -> dict:
+    names = sorted(set(test["category"]) | set(test["category_predicted"]))
+    wrong = test[test["category"] != test["category_predicted"]]
+    times = wrong.groupby(["category", "category_predicted"]).size()
+    pairs = times.sort_values(ascending=False, kind="stable").head(MOST_CONFUSIONS)
+    small = len(names) <= MOST_CATEGORIES
+    return {
+        "images": len(test),
+        "wrong": len(wrong),
+        "pairs": [(true, said, int(times)) for (true, said), times in pairs.items()],
+        "matrix": _matrix(test["category"], test["category_predicted"], names) if small else None,
+    }
+
+
+def _matrix(truth: pd.Series, said: pd.Series, names: list[str]) -> dict[str, list[int]]:
+    """By true name: how often each name was said, in the names' order."""
+    pairs = pd.crosstab(truth, said).reindex(index=names, columns=names, fill_value=0)
+    return {name: [int(images) for images in counts] for name, counts in pairs.iterrows()}
+
+
+def curves(results: Results) -> dict | None:
+    drawn = paths.PLOTS / "evaluate"
+    charts = [
+        (thumbnails.chart(file), about)
+        for name, about in (("roc", "ROC curves"), ("precision_recall", "Precision and recall"))
+        if (file := drawn / f"{name}.png").is_file()
+    ]
+    return {"charts": charts} if charts else None

@@ -1,0 +1,41 @@
+"""HTML from plain data: the templates, and how they write numbers.
+
+Jinja2 escapes whatever isn't HTML of the templates' own; a name that they don't know is an error.
+"""
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+
+def number(value: float | None) -> str:
+    return "not defined" if value is None else f"{value:.3f}"
+
+
+def share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"
+
+
+def thousands(value: int) -> str:
+    return f"{value:,}"
+
+
+def counted(images: int, what: str) -> str:
+    return f"{images:,} {what}" + ("" if images == 1 else "s")
+
+
+def with_interval(values: dict, name: str) -> str:
+    """A metric, with its 95% interval where it has one."""
+    low, high = values.get(f"{name}_low"), values.get(f"{name}_high")
+    known = number(values[name])
+    return known if low is None else f"{known} ({low:.3f}–{high:.3f})"
+
+
+TEMPLATES = Environment(
+    loader=PackageLoader(__package__),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+TEMPLATES.filters |= {
+    filter.__name__: filter for filter in (number, share, thousands, counted, with_interval)
+}
