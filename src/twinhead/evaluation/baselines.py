@@ -24,7 +24,7 @@ def judge(predictions: pd.DataFrame, read: Callable[[np.ndarray], np.ndarray]) -
     `always_good` calls every image good and of the commonest category. `category_prevalence` takes
     for score the share of defective training images in the image's category. `logistic_regression`
     is scikit-learn's with its defaults, on standardised features, of at most MOST training images.
-    Thresholds are chosen on val; nothing is tuned. A guess that has nothing to learn from is left out.
+    Thresholds are chosen on val; nothing is tuned. A guess with nothing to learn from is left out.
 
     Args:
         predictions: what `inference.predict` returns.

@@ -33,8 +33,8 @@ SHARES = {FINE: (0.5, 1.0), COARSE: (1.0,)}
 """How much each map of a memory's patches counts: the finer one half."""
 LEAST_SPREAD = 0.25
 """A category's spread of a reading counts as at least this share of the median category's."""
-SHRINK_POOLED, SHRINK_OWN = 1.0, 4.0
-"""How strongly the weights are drawn to PRIOR, and a category's to those of all."""
+SHRINK_POOLED, SHRINK_OWN, SHRINK_OFFSET = 1.0, 4.0, 0.25
+"""How strongly the weights are drawn to PRIOR, a category's weights and offset to those of all."""
 PRIOR = np.array([0.0, 1.0, 0.5, 0.0])
 """The readings' weights where no defects are known."""
 GOOD_ONLY_OFFSET = -3.0
@@ -452,18 +452,19 @@ def _combine(model: keras.Model, given: Data, table: pd.DataFrame, learns: bool)
         if name in detector.SCORE_FLOORS:
             values[:, place] = np.maximum(values[:, place], detector.SCORE_FLOORS[name])
     weight = np.tile(PRIOR, (given.categories, 1))
-    slope, offset = 1.0, GOOD_ONLY_OFFSET
+    slope, offset = 1.0, np.full(given.categories, GOOD_ONLY_OFFSET)
     if learns:
         weight = _weights(values, category, defective, given.categories)
     score = (values * weight[category]).sum(axis=1)
     if learns:
-        slope, offset = _platt(score, defective)
+        slope, offset = _platt(score, category, defective, given.categories)
     for name in ("score", "map_score"):
         model.get_layer(name).weight.assign(weight)
     calibrate = model.get_layer("defect")
     calibrate.slope.assign(np.full(calibrate.slope.shape, slope))
-    calibrate.offset.assign(np.full(calibrate.offset.shape, offset))
-    table["score"], table["defect_probability"] = score, expit(slope * score + offset)
+    calibrate.offset.assign(offset[:, None])
+    table["score"] = score
+    table["defect_probability"] = expit(slope * score + offset[category])
 
 
 def _levels(
@@ -512,14 +513,28 @@ def _logistic(
     return minimize(loss, start, jac=True, method="L-BFGS-B", bounds=limits).x[:-1]
 
 
-def _platt(score: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    """Slope and offset of the logistic function that fits best; the slope is above 0."""
+def _platt(
+    score: np.ndarray, category: np.ndarray, truth: np.ndarray, categories: int
+) -> tuple[float, np.ndarray]:
+    """The slope, above 0, and each category's offset with which the probabilities fit best.
 
-    def loss(point: np.ndarray) -> float:
-        logit = point[0] * score + point[1]
-        return (np.logaddexp(0, logit) - truth * logit).sum() + 1e-3 * point[0] ** 2
+    An offset is drawn to that of all; a category without both kinds of images takes that.
+    """
+    both = [n for n in range(categories) if len(set(truth[category == n])) == 2]
+    own = np.array([category == number for number in both], float)
 
-    slope, offset = minimize(
-        loss, [1.0, -1.0], method="L-BFGS-B", bounds=[(1e-3, None), (None, None)]
-    ).x
-    return float(slope), float(offset)
+    def loss(point: np.ndarray) -> tuple[float, np.ndarray]:
+        slope, offset, apart = point[0], point[1], point[2:]
+        logit = slope * score + offset + apart @ own
+        error = expit(logit) - truth
+        cost = (np.logaddexp(0, logit) - truth * logit).sum() + 1e-3 * slope**2
+        cost += SHRINK_OFFSET / 2 * (apart**2).sum()
+        slopes = np.array([error @ score + 2e-3 * slope, error.sum()])
+        return cost, np.concatenate([slopes, own @ error + SHRINK_OFFSET * apart])
+
+    start = np.concatenate([[1.0, -1.0], np.zeros(len(both))])
+    limits = [(1e-3, None)] + [(None, None)] * (len(start) - 1)
+    slope, offset, *apart = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=limits).x
+    offsets = np.full(categories, offset)
+    offsets[both] += apart
+    return float(slope), offsets
