@@ -34,8 +34,8 @@ MAKERS = {
     paths.REPORT: "report",
 }
 """Which stage makes what twinhead.paths names."""
-PERSISTENT = {paths.PIXELS, paths.MASKS, paths.DECODED, paths.REPORT}
-"""What `index` reads of its own last run, and what may not come from DVC's run cache."""
+PERSISTENT = {paths.PIXELS, paths.MASKS, paths.DECODED, paths.SPLITS, paths.REPORT}
+"""What a stage reads of its own last run, and what may not come from DVC's run cache."""
 NO_PRODUCTS = {
     paths.PARAMS,
     paths.COMPARISON,

@@ -47,16 +47,17 @@ def words_of(hashes: Iterable[str]) -> np.ndarray:
 def _limits(frame: pd.DataFrame, words: np.ndarray, share: float) -> np.ndarray:
     """In how many bits each photograph may differ from another one that shows the same: (n,), int."""
     bits = hamming.WORD * words.shape[1]
-    limits = np.full(len(frame), int(np.float32(share) * bits))
+    limits = np.empty(len(frame), int)
     for rows in frame.groupby("category").indices.values():
-        if len(rows) >= FEW:
-            # Those of the lowest digests: neither a new name nor, mostly, a new image changes them.
-            seen = rows[np.argsort(frame["sha256"].to_numpy()[rows])[:SEEN]]
-            limits[rows] = np.minimum(limits[rows], int(USUAL * _usual(words[seen])))
+        # Those of the lowest digests: neither a new name nor, mostly, a new image changes them.
+        seen = rows[np.argsort(frame["sha256"].to_numpy()[rows])[:SEEN]]
+        limits[rows] = np.float32(min(share * bits, USUAL * _usual(words[seen])))
     return limits
 
 
 def _usual(words: np.ndarray) -> float:
-    """The median distance of two different ones, in bits."""
+    """The median distance of two different ones, in bits; all bits where there are too few."""
+    if len(words) < FEW:
+        return hamming.WORD * words.shape[1]
     some, others = np.triu_indices(len(words), 1)
     return float(np.median(hamming.distances(words[some], words[others])))

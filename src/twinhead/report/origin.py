@@ -29,14 +29,18 @@ def section(results: Results) -> Html:
         ["categories", f"{len(index['by_category']):,}"],
         ["exact duplicates", f"{index['duplicates']:,}, {_ONE_SIDE}"],
         ["near duplicates", f"{counts['near_duplicates_kept_together']:,}, {_ONE_SIDE}"],
+        ["joined by lot", f"{counts['lots_kept_together']:,}, {_ONE_SIDE}"],
         ["SHA-256 of images and labels", code(index["digest"])],
     ]
     rows = [
         [name, *(f"{counts[name][kind]:,}" for kind in ("images", "good", "defective"))]
         for name in splits.SPLITS
     ]
-    if counts[splits.UNUSED]:
-        rows.append(["unused: duplicates of test images", f"{counts[splits.UNUSED]:,}", "", ""])
+    spared = counts["defects_left_out"]
+    if alike := counts[splits.UNUSED] - spared:
+        rows.append(["unused: in a test image's group", f"{alike:,}", "", ""])
+    if spared:
+        rows.append(["unused: split.train_defects", f"{spared:,}", "0", f"{spared:,}"])
     return join([
         table(["data", ""], facts, "facts"),
         table(["split", "images", "good", "defective"], rows),
