@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from twinhead import params
@@ -124,7 +124,7 @@ def histories(draw) -> tuple[list[pd.DataFrame], params.Split]:
     )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(histories())
 def test_added_images_move_none_that_was_there_and_the_shares_stay(drawn):
     frames, asked = drawn
@@ -143,7 +143,7 @@ def test_added_images_move_none_that_was_there_and_the_shares_stay(drawn):
         before = frame
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(histories(), st.integers(0, 2**32))
 def test_removed_and_renamed_images_move_no_other(drawn, seed):
     frames, asked = drawn
@@ -152,10 +152,11 @@ def test_removed_and_renamed_images_move_no_other(drawn, seed):
     kept = frame.sample(frac=0.8, random_state=seed % 2**32).sort_values("path", ignore_index=True)
     kept["path"] = [f"renamed/{number}.png" for number in range(len(kept))]
     known = remembered(frame, split, kept)
+    assume(set(known) == set(splits.SPLITS))  # an empty split is filled
     assert assigned(kept, asked, known).equals(known.rename("split"))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(histories())
 def test_names_and_order_decide_nothing(drawn):
     frame, asked = drawn[0][-1], drawn[1]
@@ -383,7 +384,7 @@ def test_a_lot_stands_on_one_side_and_the_shares_hold(seed):
     assert frame["defective"][split == "test"].sum() == pytest.approx(4, abs=1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.lists(st.integers(0, 12), min_size=12, max_size=60),
     st.lists(st.tuples(st.integers(0, 59), st.integers(0, 59)), max_size=10),

@@ -44,7 +44,7 @@ def draw(
 
     A group stands on one side. What `given` (the user's splits.csv) says holds first, then what is
     known from the last draw, and then the shares of each stratum (category × defective), in
-    distinct photographs. Drawn from nothing, or with images only added since, a stratum is within
+    distinct photographs. Only a split that would be empty takes what stood elsewhere. Drawn from nothing, or with images only added since, a stratum is within
     one photograph of its shares where its groups of several photographs allow it, and each stratum
     of two groups has one in train and one in test. Protocol `official`: test is MVTec AD's own
     test folders, val takes its share of the train folders, and what these hold of a test image's
@@ -68,12 +68,16 @@ def draw(
     shares[TRAIN] = 1 - sum(shares.values())
     given = _sides(fixed, group)
     groups = _Groups(frame, group, settings.seed)
-    chosen = _allot(groups, _sides(known, group) | given, shares)
+    sides = _sides(known, group)
+    chosen = _allot(groups, sides | given, shares)
+    free = [number for number in reversed(groups.keys) if number not in given]
+    free.sort(key=lambda number: number in sides)  # new ones first
     for name in (VAL, TEST):
         if name in shares and name not in chosen.values():
             wanted = max(1, round(shares[name] * len(chosen)))
-            sources = (TRAIN, TEST) if name == VAL and not official else (TRAIN,)
-            _fill(groups, chosen, set(given), name, sources, wanted)
+            sources = ((TRAIN, 1), (TEST, 1), (TEST, 0))
+            sources = sources if name == VAL and not official else sources[:1]
+            _fill(groups, chosen, free, name, sources, wanted)
     split = group.map(chosen).rename("split")
     if official:
         split[(split == TEST) & (fixed != TEST)] = UNUSED
@@ -331,16 +335,17 @@ def _hold(held: dict[tuple, Counter], weights: Counter, name: str) -> None:
 def _fill(
     groups: _Groups,
     chosen: dict[int, str],
-    given: set[int],
+    free: list[int],
     empty: str,
-    sources: tuple[str, ...],
+    sources: tuple[tuple[str, int], ...],
     wanted: int,
 ) -> None:
     """Give a split that would stay empty some groups of the first of `sources` that can give.
 
-    At most one of a stratum, and never the last one that train has of it.
+    At most one of a stratum. free: the groups that may go, the first first. sources: a split, and
+    how many groups of each stratum it has to keep.
     """
-    for source in sources:
+    for source, kept in sources:
         held = Counter(
             stratum
             for number, name in chosen.items()
@@ -349,14 +354,14 @@ def _fill(
         )
         rest = sum(name == source for name in chosen.values()) - 1
         touched: set[tuple] = set()
-        for number in reversed([n for n in groups.keys if chosen[n] == source and n not in given]):
+        for number in (number for number in free if chosen[number] == source):
             strata = groups.weights[number].keys()
-            last = source == TRAIN and any(held[stratum] < 2 for stratum in strata)
-            if not last and rest and not touched & strata and wanted:
+            spare = all(held[stratum] > kept for stratum in strata)
+            if spare and rest and wanted and not touched & strata:
                 chosen[number] = empty
                 touched |= strata
                 rest, wanted = rest - 1, wanted - 1
-        if empty in chosen.values():
+        if touched:
             return
 
 
