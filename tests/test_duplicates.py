@@ -165,7 +165,7 @@ def test_thousands_that_are_nearly_one_are_no_millions_of_pairs(monkeypatch):
 
     monkeypatch.setattr(hamming, "distances", counted)
     assert not hamming.components(words, np.full(20_000, 102)).any()
-    assert sum(measured) < 100 * len(words)
+    assert sum(measured) < 500 * len(words)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (64, 64), (129, 2000)])

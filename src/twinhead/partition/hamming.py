@@ -22,6 +22,7 @@ SORT, CHECK, COMPARE = 20.0, 80.0, 9.0
 """Nanoseconds to sort a string, to check a pair that was found, to compare a pair outright."""
 BATCH = 2**18
 """Pairs that are measured at once: their words take 32 MiB."""
+FIRST = 64
 STEP = 0.8
 """Strings whose limits lie within this factor are searched at once, for the largest of them."""
 SEEN = 300
@@ -74,7 +75,8 @@ def _plan(radius: int, bits: int, count: int, pairs: float, apart: np.ndarray) -
         if bits // chunks < blocks:
             continue
         key = bits / chunks * (blocks - errors) / blocks
-        agree = ((1 - apart / bits) ** key).mean()
+        # Close ones are soon known to be one, and then passed over.
+        agree = np.where(apart > radius, (1 - apart / bits) ** key, 0).mean()
         sorts = chunks * sum(1 for _ in itertools.combinations(range(blocks), errors))
         cost = sorts * (count * SORT + pairs * agree * CHECK)
         if cost < cheapest:
@@ -141,8 +143,9 @@ class _Search:
     def _compare(self, rows: np.ndarray, known: int) -> None:
         """Each new row with all rows before it."""
         for place in range(max(known, 1), len(rows)):
-            for start in range(0, place, BATCH):
-                others = rows[start : min(start + BATCH, place)]
+            # A few first: who belongs with these is no longer compared with theirs.
+            few = max(0, place - FIRST)
+            for others in (rows[few:place], *np.array_split(rows[:few], few // BATCH + 1)):
                 self._link(np.full(len(others), rows[place]), others)
 
     def _link(self, some: np.ndarray, others: np.ndarray) -> None:
@@ -196,7 +199,7 @@ def _alike(key: np.ndarray, number_of) -> Iterator[tuple[np.ndarray, np.ndarray]
         step += 1
         more = left + step <= last
         left, last = left[more], last[more]
-        if step % 8 == 0 and len(left):
+        if (step in (2, 4) or step % 8 == 0) and len(left):
             alive = _undecided(number_of(place), last, left)
             left, last = left[alive], last[alive]
 
