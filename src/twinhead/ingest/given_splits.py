@@ -51,7 +51,9 @@ def _table(path: Path) -> pd.DataFrame:
     except (ValueError, pd.errors.ParserError) as error:
         fault = "".join(filter(str.isprintable, str(error).partition("\n")[0]))
         raise InputError(f"{path}: not a table of comma-separated values ({fault})") from None
-    if not {"path", "split"} <= set(table) or not isinstance(table.index, pd.RangeIndex):
+    if not isinstance(table.index, pd.RangeIndex):  # pandas takes the first for the index then
+        raise InputError(f"{path}: a line has more values than there are columns")
+    if not {"path", "split"} <= set(table):
         found = ", ".join(map(str, table.columns))[:200]
         raise InputError(f"{path}: expected the columns path and split; found {found}")
     table = table.fillna("")
