@@ -105,7 +105,10 @@ def test_images_that_come_go_or_are_renamed_move_no_other(workspace, copied, cap
     before, _ = ran(capsys)
     rng = np.random.default_rng(5)
     for number in range(900, 912):
-        save(photograph(rng, (150, 60, 50), (48, 48), False)[0], copied / f"bolt/train/good/{number}.png")
+        save(
+            photograph(rng, (150, 60, 50), (48, 48), False)[0],
+            copied / f"bolt/train/good/{number}.png",
+        )
     (copied / "bolt/train/good/003.png").rename(copied / "bolt/train/good/aaa.png")
     (copied / "bolt/test/good/002.png").unlink()
     after, said = ran(capsys)
@@ -124,7 +127,11 @@ def test_a_split_of_ones_own_goes_through_the_stages(workspace, copied, capsys, 
     given(copied, *(f"{path},{split}" for path, split in own.items()))
     split, said = ran(capsys)
     assert split.equals(own) and f"split: {len(own)} images stand where splits.csv says\n" in said
-    case("Data sets", "`splits.csv` in `data.root`", "used: what it lists stands where it says, the rest is drawn")
+    case(
+        "Data sets",
+        "`splits.csv` in `data.root`",
+        "used: what it lists stands where it says, the rest is drawn",
+    )
     lots = {"split": {"group_by": "bolt/(.*)/"}}
     workspace.set(lots)
     with pytest.raises(InputError, match=r"splits\.csv: .* but they are one group") as caught:

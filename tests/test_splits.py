@@ -392,7 +392,9 @@ def test_a_lot_stands_on_one_side_and_the_shares_hold(seed):
 )
 def test_duplicates_and_lots_are_joined(lot_of, copies, seed):
     """Lot 0 is none. What is linked, over whatever steps, stands on one side."""
-    paths = [f"{number:02}_{f'lot{lot}' if lot else 'alone'}.png" for number, lot in enumerate(lot_of)]
+    paths = [
+        f"{number:02}_{f'lot{lot}' if lot else 'alone'}.png" for number, lot in enumerate(lot_of)
+    ]
     frame, asked = lotted(paths), chosen(seed=seed, group_by=r"_(lot\d+)")
     for one, other in copies:
         if max(one, other) < len(frame):
@@ -456,7 +458,9 @@ def test_one_group_on_two_sides_is_refused_by_name():
     frame.loc[[3, 17], "given"] = ["train", "test"]
     assigned(frame, chosen())
     frame.loc[17, "phash"] = frame["phash"][3]
-    with pytest.raises(InputError, match=r"splits\.csv: 00003\.png is in train and 00017\.png in test"):
+    with pytest.raises(
+        InputError, match=r"splits\.csv: 00003\.png is in train and 00017\.png in test"
+    ):
         assigned(frame, chosen())
     frame.loc[17, "given"] = "train"
     assigned(frame, chosen())

@@ -11,7 +11,7 @@ COLUMNS = {
 }  # fmt: skip
 """The columns and their types. Paths are relative to data.root; mask is empty if there is none.
 
-official: "train" or "test", the folder it lies in. given: what the data's own splits.csv says, if anything.
+official: "train" or "test", the folder it lies in. given: what the data's own splits.csv says.
 """
 
 

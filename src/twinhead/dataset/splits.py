@@ -7,7 +7,7 @@ import pandas as pd
 TRAIN, VAL, TEST = "train", "val", "test"
 SPLITS = (TRAIN, VAL, TEST)
 UNUSED = "unused"
-"""In MVTec AD's own train folders, but of a test image's group; or a defect beyond `train_defects`."""
+"""Of a test image's group in an official train folder, or a defect beyond `train_defects`."""
 
 
 def read(path: Path) -> pd.Series:

@@ -16,7 +16,7 @@ MAX_BYTES = 2**29
 
 
 def read(path: Path, images: pd.Series) -> np.ndarray:
-    """The split that the file gives each image: "train", "val" or "test"; "" for one it doesn't list.
+    """The split that the file gives each image, or "" for one that it doesn't list.
 
     The file has the columns path, relative to data.root, and split; without a file none is given.
     images: the paths of the catalog. Returns (len(images),), object. Raises InputError naming the
@@ -35,7 +35,9 @@ def read(path: Path, images: pd.Series) -> np.ndarray:
             row = table[wrong].iloc[0]
             more = f" (and {int(wrong.sum()) - 1:,} more)" if wrong.sum() > 1 else ""
             what = fault.format(split=str(row["split"])[:80])
-            raise InputError(f"{path}: line {row.name + 2}: {str(row['path'])[:200]!r} {what}{more}")
+            raise InputError(
+                f"{path}: line {row.name + 2}: {str(row['path'])[:200]!r} {what}{more}"
+            )
     return images.map(table.set_index("path")["split"]).fillna("").to_numpy(object)
 
 

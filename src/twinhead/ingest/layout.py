@@ -16,8 +16,8 @@ def scan(root: Path) -> pd.DataFrame:
     """List the images below root, sorted by path, without opening them.
 
     Returns the catalog's columns up to `given`, which the folder's splits.csv fills, if it has one.
-    Raises InputError for a missing or empty folder, for one that isn't in MVTec AD's layout, and for
-    a splits.csv that doesn't fit it.
+    Raises InputError for a missing or empty folder, for one that isn't in MVTec AD's layout, and
+    for a splits.csv that doesn't fit it.
     """
     root = Path(root)
     if not root.is_dir():

@@ -44,9 +44,11 @@ def draw(
 
     A group stands on one side. What `given` (the user's splits.csv) says holds first, then what is
     known from the last draw, and then the shares of each stratum (category × defective), in
-    distinct photographs. Only a split that would be empty takes what stood elsewhere. Drawn from nothing, or with images only added since, a stratum is within
-    one photograph of its shares where its groups of several photographs allow it, and each stratum
-    of two groups has one in train and one in test. Protocol `official`: test is MVTec AD's own
+    distinct photographs. Only a split that would be empty takes what stood elsewhere.
+
+    Drawn from nothing, or with images only added since, a stratum is within one photograph of its
+    shares where its groups of several photographs allow it, and each stratum of two groups has one
+    in train and one in test. Protocol `official`: test is MVTec AD's own
     test folders, val takes its share of the train folders, and what these hold of a test image's
     group is "unused".
 
@@ -137,7 +139,9 @@ def remarks(frame: pd.DataFrame, known: pd.Series, drawn: pd.Series) -> list[str
     moved = frame["path"][(known != "") & (known != drawn)]
     if (known != "").any() and not stays.all():
         new = int((known == "").sum())
-        lines.append(f"{int(stays.sum()):,} images stay where the last draw put them; {new:,} are new")
+        lines.append(
+            f"{int(stays.sum()):,} images stay where the last draw put them; {new:,} are new"
+        )
     if len(moved):
         lines.append(
             f"{len(moved):,} images stand elsewhere than before, such as {moved.iat[0]}: splits.csv"
@@ -155,7 +159,7 @@ def write(
     settings: params.Split,
     path: Path,
 ) -> None:
-    """Write a row an image: its split, what it is a duplicate of, its lot; and what `recall` needs."""
+    """Write a row an image: split, what it is a duplicate of, lot; and what `recall` needs."""
     first = frame["path"].loc[alike].to_numpy()
     same = np.where(alike.to_numpy() == frame.index, "", first)
     columns = [frame["path"], split, same, lot, frame["sha256"], drawn, draw_of(settings)]
@@ -166,7 +170,7 @@ def write(
 def counts(
     frame: pd.DataFrame, drawn: pd.Series, split: pd.Series, alike: pd.Series, group: pd.Series
 ) -> dict:
-    """Images per split, in all and per category, good and defective; duplicates; what was joined."""
+    """Images per split, in all and per category, good and defective; and what was joined."""
 
     def count(rows: pd.DataFrame) -> dict:
         defective = int(rows["defective"].sum())

@@ -45,7 +45,7 @@ def words_of(hashes: Iterable[str]) -> np.ndarray:
 
 
 def _limits(frame: pd.DataFrame, words: np.ndarray, share: float) -> np.ndarray:
-    """In how many bits each photograph may differ from another one that shows the same: (n,), int."""
+    """In how many bits each may differ from another that shows the same: (n,), int."""
     bits = hamming.WORD * words.shape[1]
     limits = np.empty(len(frame), int)
     for rows in frame.groupby("category").indices.values():

@@ -30,7 +30,7 @@ SEEN = 300
 
 
 def components(words: np.ndarray, limits: np.ndarray) -> np.ndarray:
-    """Number the strings so that those close to each other, or linked by close ones, have one number.
+    """Number the strings so that close ones, or those that close ones link, have one number.
 
     Args:
         words: the strings, (n, bits / 64), uint64.
@@ -95,7 +95,7 @@ class _Search:
         self.shuffled = np.random.default_rng(0).permutation(self.bits)
 
     def join(self, rows: np.ndarray, known: int, radius: int) -> None:
-        """Join what lies within `radius` and its limits; among the first `known` rows that is done."""
+        """Join what lies within `radius` and its limits; of the first `known` rows that is done."""
         new = len(rows) - known
         pairs = new * known + new * (new - 1) / 2
         if not pairs:
@@ -119,12 +119,14 @@ class _Search:
         return distances(self.words[some[kept]], self.words[others[kept]])
 
     def _keys(self, words: np.ndarray, plan: _Plan) -> Iterator[np.ndarray]:
-        """For each choice of blocks: a number per string, (n,), uint64, equal where the blocks are."""
+        """For each choice of blocks a number per string, (n,), uint64: equal if the blocks are."""
         columns = np.ascontiguousarray(words.T)
         edges = np.linspace(0, self.bits, plan.chunks + 1).astype(int)
         for start, stop in itertools.pairwise(edges):
             cuts = np.linspace(start, stop, plan.blocks + 1).astype(int)
-            blocks = [self._number_of(columns, self.shuffled[a:b]) for a, b in itertools.pairwise(cuts)]
+            blocks = [
+                self._number_of(columns, self.shuffled[a:b]) for a, b in itertools.pairwise(cuts)
+            ]
             for kept in itertools.combinations(range(plan.blocks), plan.blocks - plan.errors):
                 key = np.zeros(len(words), np.uint64)
                 for block in kept:  # odd factor, overflow wanted: equal blocks give equal keys

@@ -57,7 +57,9 @@ def remarks(frame: pd.DataFrame, lot: pd.Series, group: pd.Series) -> list[str]:
         lines.append(f"split.group_by names no lot for {alone:,} images, such as {first}")
     whole = frame["category"].value_counts()
     counted = frame.groupby([group.rename("group"), "category"], sort=True).size()
-    large = counted[(counted > 1) & (counted > LARGE * whole[counted.index.get_level_values(1)].to_numpy())]
+    large = counted[
+        (counted > 1) & (counted > LARGE * whole[counted.index.get_level_values(1)].to_numpy())
+    ]
     for (first, category), images in large.items():
         called = f" (lot {lot[first]})" if lot[first] else ""
         lines.append(
