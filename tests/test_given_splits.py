@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import REPOSITORY, Workspace, begun, photograph, save
+from conftest import Workspace, begun, photograph, save
 
 from twinhead import stage
 from twinhead.errors import InputError

@@ -168,5 +168,5 @@ def _visible(folder: Path) -> list[Path]:
         raise InputError(f"{folder}: can't be read ({error.strerror})") from None
     for path in found:
         if path.name.encode(errors="ignore").decode() != path.name:
-            raise InputError(f"{ascii(str(path))}: the name is not UTF-8; rename it")
+            raise InputError(f"{str(path)!a}: the name is not UTF-8; rename it")
     return found

@@ -185,7 +185,7 @@ def counts(
         "lots_kept_together": alike.nunique() - group.nunique(),
         "largest_group": int(group.value_counts().max()),
         "defects_left_out": int((split != drawn).sum()),
-        **{UNUSED: int((split == UNUSED).sum())},
+        UNUSED: int((split == UNUSED).sum()),
         **{
             name: {
                 **count(frame[split == name]),
