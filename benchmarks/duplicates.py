@@ -5,10 +5,18 @@ which share of them is found to be a near duplicate of its original; then names 
 the folder itself that are taken for near duplicates, to be looked at.
 
     python benchmarks/duplicates.py FOLDER [--images 150] [--share 0.1] [--seed 0]
+
+Or it says how long the search takes among so many drawn hashes, and in how much memory: one in a
+hundred is near another. `random` hashes differ in half of their bits; those of `products` are drawn
+around fifteen categories, whose limits differ.
+
+    python benchmarks/duplicates.py --hashes 10000 30000 100000 1000000
 """
 
 import argparse
 import io
+import resource
+import time
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -18,7 +26,7 @@ import pandas as pd
 from PIL import Image, ImageEnhance
 
 from twinhead.ingest import images, layout, phash
-from twinhead.partition import duplicates
+from twinhead.partition import duplicates, hamming
 
 
 def main(root: Path, number: int, share: float, seed: int) -> None:
@@ -91,13 +99,66 @@ CHANGES: dict[str, Change] = {
 }
 
 
+SHARE, CATEGORIES = 0.1, 15
+
+
+def curve(kind: str, sizes: list[int], seed: int) -> None:
+    """Print a line for each number of hashes; the peak of memory includes the larger drawing's."""
+    for number in sizes:
+        words, limits = drawn(kind, number, np.random.default_rng(seed))
+        started, computed = time.monotonic(), time.process_time()
+        group = hamming.components(words, limits)
+        wall, cpu = time.monotonic() - started, time.process_time() - computed
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        joined = number - len(np.unique(group))
+        print(
+            f"{kind}, {number:,} hashes: {wall:.1f} s ({cpu:.1f} s of a processor),"
+            f" {peak:.2f} GiB, {joined:,} joined",
+            flush=True,
+        )
+
+
+def drawn(kind: str, number: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Hashes as `hamming.components` takes them, and their limits."""
+    bits = phash.FREQUENCIES**2
+    words = rng.integers(0, 2**64, (number, bits // hamming.WORD), np.uint64)
+    limits = np.full(number, int(SHARE * bits))
+    if kind == "products":
+        category = rng.integers(0, CATEGORIES, number)
+        for one in range(CATEGORIES):
+            rows = np.flatnonzero(category == one)
+            # Some bits of a category hardly ever change, others are a coin's.
+            flips = (rng.beta(0.6, 1.2, bits) * (0.3 + 0.7 * one / CATEGORIES)).clip(0, 0.5)
+            centre = rng.integers(0, 2, bits).astype(bool)
+            for part in np.array_split(rows, len(rows) // 10_000 + 1):
+                words[part] = packed(centre ^ (rng.random((len(part), bits)) < flips))
+            usual = np.median(hamming.distances(words[rows[:300]], words[rows[-300:]]))
+            limits[rows] = min(SHARE * bits, duplicates.USUAL * usual)
+    for source, target in rng.integers(0, number, (number // 100, 2)):
+        looks = np.unpackbits(words[source].view(np.uint8))
+        looks[rng.choice(bits, rng.integers(0, SHARE * bits), replace=False)] ^= 1
+        words[target], limits[target] = packed(looks), limits[source]
+    return words, limits
+
+
+def packed(bits: np.ndarray) -> np.ndarray:
+    return np.packbits(bits.astype(np.uint8), axis=-1).view(np.uint64)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("root", type=Path, metavar="FOLDER")
+    parser.add_argument("root", type=Path, metavar="FOLDER", nargs="?")
+    parser.add_argument("--hashes", type=int, nargs="+", metavar="N")
     parser.add_argument("--images", type=int, default=150)
     parser.add_argument("--share", type=float, default=0.1)
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
-    main(chosen.root, chosen.images, chosen.share, chosen.seed)
+    if chosen.hashes:
+        for kind in ("random", "products"):
+            curve(kind, chosen.hashes, chosen.seed)
+    elif chosen.root:
+        main(chosen.root, chosen.images, chosen.share, chosen.seed)
+    else:
+        parser.error("expected a FOLDER, or --hashes")

@@ -131,8 +131,9 @@ def built_in(target: Path, root: Path, **options: object) -> Built:
 @pytest.fixture(scope="session")
 def split(built: Built) -> pd.Series:
     settings = params.Split(
-        protocol="random", test_fraction=0.3, val_fraction=0.2, near_duplicates=0.1, seed=1
-    )
+        protocol="random", test_fraction=0.3, val_fraction=0.2, near_duplicates=0.1, seed=1,
+        group_by="", train_defects=None,
+    )  # fmt: skip
     group = duplicates.groups(built.frame, settings.near_duplicates)
     return assignment.assign(built.frame, group, settings)
 

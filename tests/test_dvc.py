@@ -36,7 +36,7 @@ MAKERS = {
 """Which stage makes what twinhead.paths names."""
 PERSISTENT = {
     *(paths.PIXELS, paths.MASKS, paths.DECODED, paths.FEATURES, paths.EXTRACTED),
-    paths.REPORT,
+    *(paths.SPLITS, paths.REPORT),
 }
 """What a stage reads of its own last run, and what may not come from DVC's run cache."""
 NO_PRODUCTS = {

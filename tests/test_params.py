@@ -48,7 +48,7 @@ def test_the_shipped_params_are_those_of_the_design():
         "data": {"root": "data/raw/sample", "on_bad_image": "stop"},
         "split": {
             "protocol": "random", "test_fraction": 0.2, "val_fraction": 0.1,
-            "near_duplicates": 0.1, "seed": 42,
+            "near_duplicates": 0.1, "group_by": "", "train_defects": None, "seed": 42,
         },
         "model": {"tasks": ["category", "defect"]},
         "train": {
@@ -73,6 +73,7 @@ def test_the_shipped_params_are_those_of_the_design():
         ("split.test_fraction", 0.01, 0),
         ("split.val_fraction", 0.01, 0),
         ("split.near_duplicates", 0, -0.01),
+        ("split.train_defects", 0, -1),
         ("train.epochs", 1, 0),
         ("train.batch_size", 1, 0),
         ("train.learning_rate", 1e-12, 0),
@@ -104,6 +105,7 @@ def test_a_value_below_its_limit_is_refused(load: Load, key, lowest, below):
         ("split.test_fraction", 0.89, 1),
         ("split.val_fraction", 0.79, 1.5),
         ("split.near_duplicates", 0.5, 0.51),
+        ("split.train_defects", 1_000_000, 1_000_001),
         ("train.augmentation.brightness", 1, 1.01),
         ("train.epochs", 10_000, 10_001),
         ("train.batch_size", 4096, 4097),
@@ -138,6 +140,11 @@ def test_a_value_above_its_limit_is_refused(load: Load, key, highest, above):
         ("data.on_bad_image", False),
         ("split.protocol", "rnadom"),
         ("split.near_duplicates", None),
+        ("split.train_defects", 1.0),
+        ("split.train_defects", "all"),
+        ("split.train_defects", True),
+        ("split.group_by", None),
+        ("split.group_by", 7),
         ("split.seed", float("nan")),
         ("split.test_fraction", True),
         ("split.test_fraction", "0.2"),
@@ -227,6 +234,13 @@ def test_contradictions_are_told_beside_faults_of_other_sections(load: Load):
     assert [line.partition(": ")[2][:12] for line in str(caught.value).splitlines()] == [
         "train.epochs", "explain.head"
     ]  # fmt: skip
+
+
+def test_a_missing_number_that_may_be_null_is_named_with_what_it_takes(tmp_path: Path):
+    split = {name: value for name, value in SHIPPED["split"].items() if name != "train_defects"}
+    said = r"split\.train_defects is missing; expected null or an integer and at least 0"
+    with pytest.raises(InputError, match=said):
+        load_text(tmp_path, yaml.safe_dump(SHIPPED | {"split": split}))
 
 
 @pytest.mark.parametrize("section", SHIPPED)
@@ -338,6 +352,9 @@ CASES = {
         "model.backbone": "cnn", "train.batch_size": 4096, "data.image_size": 1024,
     },
     "a home folder written as ~": {"data.root": "~/photos"},
+    "a `split.group_by` that is no regular expression": {"split.group_by": "lot(\\d+"},
+    "a `split.group_by` without a group": {"split.group_by": "lot\\d+"},
+    "fewer than no labelled defects": {"split.train_defects": -1},
     "an experiment that can't name a model": {"tracking.experiment": "line/3"},
 }  # fmt: skip
 

@@ -86,7 +86,23 @@ class Split(Section):
     val_fraction: Annotated[Float, Field(gt=0, lt=1)]
     near_duplicates: Annotated[Float, Field(ge=0, le=0.5)]
     """The share of a perceptual hash's bits; at 0 only equal bytes are duplicates."""
+    group_by: Annotated[str, Field(max_length=1000)]
+    """A regular expression on the path; its first group names the lot. Empty: no lots."""
+    train_defects: Annotated[int, Field(ge=0, le=1_000_000)] | None
+    """Labelled defects a category in train and val together, at most; None: all of them."""
     seed: Seed
+
+    @field_validator("group_by")
+    @classmethod
+    def names_a_lot(cls, pattern: str) -> str:
+        try:
+            groups = re.compile(pattern).groups
+        except (re.error, OverflowError, RecursionError) as error:
+            fault = str(error).partition("\n")[0] or "nested too deeply"
+            raise ValueError(f"expected a regular expression ({fault})") from None
+        if pattern and not groups:
+            raise ValueError("expected a group in parentheses around what names the lot")
+        return pattern
 
     @model_validator(mode="after")
     def leaves_images_to_train_on(self) -> "Split":

@@ -2,7 +2,8 @@
 
 import difflib
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, Literal, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -49,6 +50,8 @@ def _allowed(kind: object, metadata: Iterable = ()) -> str:
     if get_origin(kind) is Annotated:
         kind, *inner = get_args(kind)
         metadata = [*inner, *metadata]
+    if get_origin(kind) in (Union, UnionType):  # of one kind and None
+        return f"null or {_allowed(get_args(kind)[0], metadata)}"
     if get_origin(kind) is Literal:
         return either([repr(value) for value in get_args(kind)])
     if get_origin(kind) is list:

@@ -7,9 +7,12 @@ import pandas as pd
 GOOD = "good"
 COLUMNS = {
     "path": str, "category": str, "defect_type": str, "defective": int, "mask": str,
-    "official": str, "width": int, "height": int, "mode": str, "sha256": str, "phash": str,
+    "official": str, "given": str, "width": int, "height": int, "mode": str, "sha256": str, "phash": str,
 }  # fmt: skip
-"""The columns and their types. Paths are relative to data.root; mask is empty if there is none."""
+"""The columns and their types. Paths are relative to data.root; mask is empty if there is none.
+
+official: "train" or "test", the folder it lies in. given: what the data's own splits.csv says.
+"""
 
 
 def read(path: Path) -> pd.DataFrame:

@@ -9,15 +9,15 @@ import pandas as pd
 from twinhead import files
 from twinhead.dataset.catalog import COLUMNS, GOOD
 from twinhead.errors import InputError
-from twinhead.ingest import images
+from twinhead.ingest import given_splits, images
 
 
 def scan(root: Path) -> pd.DataFrame:
     """List the images below root, sorted by path, without opening them.
 
-    Returns the catalog's columns up to `official` ("train" or "test": the folder the image lies
-    in). Raises InputError for a missing or empty folder, and for one that isn't in MVTec AD's
-    layout.
+    Returns the catalog's columns up to `given`, which the folder's splits.csv fills, if it has one.
+    Raises InputError for a missing or empty folder, for one that isn't in MVTec AD's layout, and
+    for a splits.csv that doesn't fit it.
     """
     root = Path(root)
     if not root.is_dir():
@@ -28,7 +28,8 @@ def scan(root: Path) -> pd.DataFrame:
         raise InputError(
             f"data.root: {root} holds no categories; expected <category>/train/good/*.png and so on"
         )
-    return pd.DataFrame(rows).sort_values("path", ignore_index=True)
+    frame = pd.DataFrame(rows).sort_values("path", ignore_index=True)
+    return frame.assign(given=given_splits.read(root / given_splits.NAME, frame["path"]))
 
 
 def masks(root: Path) -> list[str]:
@@ -39,8 +40,12 @@ def masks(root: Path) -> list[str]:
 
 
 def state(root: Path, frame: pd.DataFrame) -> dict[str, tuple[int, int] | None]:
-    """Size in bytes and time of change of all files that the catalog lists; None for a lost one."""
-    return {path: _stat(Path(root) / path) for path in [*frame["path"], *frame["mask"]] if path}
+    """Size in bytes and time of change of splits.csv and of all files that the catalog lists.
+
+    None for one that isn't there.
+    """
+    listed = [given_splits.NAME, *frame["path"], *frame["mask"]]
+    return {path: _stat(Path(root) / path) for path in listed if path}
 
 
 def check_unchanged(root: Path, before: dict[str, tuple[int, int] | None]) -> None:

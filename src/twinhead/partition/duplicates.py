@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+
+from twinhead.partition import hamming
 
 USUAL = 0.2
 """Near duplicates are at most this part as far apart as two images of their category usually are.
@@ -16,14 +16,14 @@ SEEN = 500
 """Images of a category from which is known how far apart two of them usually are."""
 FEW = 10
 """Images of a category below which nothing is known of it: `share` alone counts."""
-BLOCK = 2048
 
 
 def groups(frame: pd.DataFrame, share: float) -> pd.Series:
     """Number the photographs of a catalog so that duplicates have one number: that of the first.
 
     Rows of equal bytes are duplicates, and those whose perceptual hashes differ in at most `share`
-    of their bits (0: equal bytes alone); so are duplicates of duplicates.
+    of their bits (0: equal bytes alone), and at most in USUAL of what is usual in the category of
+    either; so are duplicates of duplicates.
     """
     kept = frame.drop_duplicates("sha256")
     first = pd.Series(kept.index, index=kept["sha256"])
@@ -31,48 +31,33 @@ def groups(frame: pd.DataFrame, share: float) -> pd.Series:
     if not share:
         return same.rename("group")
     looks = kept.drop_duplicates("phash")  # thousands of black frames would be millions of pairs
-    rows, others = _pairs(looks, share)
-    size = (len(looks), len(looks))
-    joined = coo_array((np.ones(len(rows), bool), (rows, others)), shape=size)
-    number = connected_components(joined, directed=False)[1]
+    words = words_of(looks["phash"])
+    number = hamming.components(words, _limits(looks, words, share))
     lowest = pd.Series(looks.index).groupby(number).transform("min").set_axis(looks["phash"])
     return same.map(kept["phash"].map(lowest)).rename("group")
 
 
-def signs_of(hashes: Iterable[str]) -> np.ndarray:
-    """The bits of n hexadecimal hashes as -1 and 1, (n, bits), float32.
-
-    Products count where they agree.
-    """
-    packed = np.array([np.frombuffer(bytes.fromhex(text), np.uint8) for text in hashes])
-    return np.unpackbits(packed, axis=1).astype(np.float32) * 2 - 1
+def words_of(hashes: Iterable[str]) -> np.ndarray:
+    """The bits of n hexadecimal hashes of one length, (n, bits / 64), uint64."""
+    hashes = list(hashes)
+    packed = np.frombuffer(bytes.fromhex("".join(hashes)), np.uint64)
+    return packed.reshape(len(hashes), -1)
 
 
-def apart(some: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """The share of bits in which each of `some` differs from each of `others`, as `signs`."""
-    return (1 - some @ others.T / some.shape[1]) / 2
-
-
-def _pairs(frame: pd.DataFrame, share: float) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of the pairs that look alike, in blocks: all distances at once fill the memory."""
-    signs = signs_of(frame["phash"])
-    limits = np.full(len(frame), share, np.float32)
+def _limits(frame: pd.DataFrame, words: np.ndarray, share: float) -> np.ndarray:
+    """In how many bits each may differ from another that shows the same: (n,), int."""
+    bits = hamming.WORD * words.shape[1]
+    limits = np.empty(len(frame), int)
     for rows in frame.groupby("category").indices.values():
-        limits[rows] = min(share, USUAL * _usual(signs[rows]))
-    found = [np.empty((2, 0), int)]
-    for start in range(0, len(frame), BLOCK):
-        for other in range(start, len(frame), BLOCK):
-            some, others = slice(start, start + BLOCK), slice(other, other + BLOCK)
-            near = apart(signs[some], signs[others])
-            limit = np.minimum(limits[some, None], limits[None, others])
-            found.append(np.argwhere(near <= limit).T + [[start], [other]])
-    return tuple(np.concatenate(found, axis=1))
+        # Those of the lowest digests: neither a new name nor, mostly, a new image changes them.
+        seen = rows[np.argsort(frame["sha256"].to_numpy()[rows])[:SEEN]]
+        limits[rows] = np.float32(min(share * bits, USUAL * _usual(words[seen])))
+    return limits
 
 
-def _usual(signs: np.ndarray) -> float:
-    """The median distance of two different images, or 1 where there are too few."""
-    if len(signs) < FEW:
-        return 1.0
-    chosen = signs[np.linspace(0, len(signs) - 1, min(len(signs), SEEN)).astype(int)]
-    pairs = apart(chosen, chosen)[np.triu_indices(len(chosen), 1)]
-    return float(np.median(pairs))
+def _usual(words: np.ndarray) -> float:
+    """The median distance of two different ones, in bits; all bits where there are too few."""
+    if len(words) < FEW:
+        return hamming.WORD * words.shape[1]
+    some, others = np.triu_indices(len(words), 1)
+    return float(np.median(hamming.distances(words[some], words[others])))
