@@ -4,6 +4,7 @@ A limit stands where a value beyond it would ask for hours or for memory that no
 that a zero too many is said in the first second.
 """
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path

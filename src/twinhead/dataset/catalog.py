@@ -7,7 +7,8 @@ import pandas as pd
 GOOD = "good"
 COLUMNS = {
     "path": str, "category": str, "defect_type": str, "defective": int, "mask": str,
-    "official": str, "given": str, "width": int, "height": int, "mode": str, "sha256": str, "phash": str,
+    "official": str, "given": str, "width": int, "height": int, "mode": str, "sha256": str,
+    "phash": str,
 }  # fmt: skip
 """The columns and their types. Paths are relative to data.root; mask is empty if there is none.
 

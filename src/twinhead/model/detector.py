@@ -17,6 +17,8 @@ WIDTHS = {"stage3": 40, "stage5": 112, "stage7": 320}
 """The maps that a patch is made of, and their channels."""
 FOLDS = 3
 """Parts of the training images: each is read by what was fitted to the others."""
+NETWORKS = {"near": ("stage3", "stage5"), "wide": ("stage3", "stage5", "stage7")}
+"""What the patch networks of a fold read: tiny flaws drown in the coarsest map, others need it."""
 HIDDEN = 64
 """Units in each of a patch network's two layers."""
 SCORE_FLOORS = {POOLED: 0.0, LEARNED: 0.0}
@@ -29,15 +31,23 @@ UNUSUAL = 2.5
 """A photograph that is more unusual than that is unknown: unlike all that was trained on."""
 
 
+def network_names() -> dict[str, int]:
+    """The patch networks' names, and the fold that each is fitted without."""
+    return {f"{kind}{fold}": fold for fold in range(FOLDS) for kind in NETWORKS}
+
+
 def patch_network(height: int, width: int, name: str, seed: int) -> keras.Model:
     """A network for each patch alone: [deviation, distance] to a logit, (batch, height, width).
 
     deviation: (batch, height, width, channels), distance: (batch, height, width, 1), both
-    standardised by good patches. It starts as "good" everywhere.
+    standardised by good patches. It starts as "good" everywhere. name: of `network_names`.
     """
+    kind = NETWORKS[name.rstrip("0123456789")]
     deviation = keras.Input((height, width, sum(WIDTHS.values())), name=f"{name}_deviation")
     distance = keras.Input((height, width, 1), name=f"{name}_distance")
-    x = layers.Concatenate(name=f"{name}_inputs")([deviation, distance])
+    channels = sum(WIDTHS[stage] for stage in kind)
+    read = readings.FirstChannels(channels, name=f"{name}_channels")(deviation)
+    x = layers.Concatenate(name=f"{name}_inputs")([read, distance])
     for place in (1, 2):
         drawn = keras.initializers.HeNormal(seed + place)
         x = layers.Dense(HIDDEN, "relu", kernel_initializer=drawn, name=f"{name}_hidden{place}")(x)
@@ -68,8 +78,7 @@ def attach(
             many.
 
     Returns `defect`, (batch, 1), the calibrated probability; `anomaly_map`, (batch, height, width),
-    in units of the score, at 0 as odd as good photographs' oddest patches; and `unusual`, (batch,
-    1), the photograph's distance from good ones as a whole, 1 for a usual one.
+    in spreads of good photographs, at 0 as odd as their oddest patches; and `unusual`, (batch, 1), the photograph's distance from good ones as a whole, 1 for a usual one.
     """
     categories = probabilities.shape[-1]
     category = readings.Likeliest(dtype="float32", name="likeliest")(probabilities)
@@ -88,8 +97,8 @@ def attach(
         [column, category]
     )
     networks = [
-        patch_network(height, width, f"patch_network{fold}", seed + 10 * fold)
-        for fold in range(FOLDS)
+        patch_network(height, width, name, seed + 10 * place)
+        for place, name in enumerate(network_names())
     ]
     logits = layers.Average(dtype="float32", name="patch_logits")(
         [network([patch_deviation, column]) for network in networks]
@@ -100,23 +109,23 @@ def attach(
         for name in READINGS
     }
     logarithm = readings.Logarithm(dtype="float32", name="logarithm")
-    given = {
+    of_photograph = {
         POOLED: pooled_logit,
         FINE: logarithm(_top(FINE, fine_map)),
         COARSE: logarithm(_top(COARSE, coarse_map)),
         LEARNED: _top(LEARNED, logits),
     }
-    given = [standardise[name]([given[name], category]) for name in READINGS]
+    given = [standardise[name]([of_photograph[name], category]) for name in READINGS]
     score = readings.Combine(
         categories, list(READINGS), SCORE_FLOORS, dtype="float32", name="score"
     )([*given, category])
-    shown = {
+    of_patches = {
         FINE: logarithm(layers.Reshape((height, width, 1), name="fine_values")(fine_map)),
         LEARNED: layers.Reshape((height, width, 1), name="learned_values")(logits),
     }
-    shown = [standardise[name]([x, category]) for name, x in shown.items()]
+    shown = [standardise[name]([x, category]) for name, x in of_patches.items()]
     anomaly = readings.Combine(
-        categories, [FINE, LEARNED], MAP_FLOORS, dtype="float32", name="map_score"
+        categories, [FINE, LEARNED], MAP_FLOORS, mean=True, dtype="float32", name="map_score"
     )([*shown, category])
     start, end = pooled_place(SEEN)
     return {

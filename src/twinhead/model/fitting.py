@@ -37,6 +37,8 @@ SHRINK_POOLED, SHRINK_OWN, SHRINK_OFFSET = 1.0, 4.0, 0.25
 """How strongly the weights are drawn to PRIOR, a category's weights and offset to those of all."""
 PRIOR = np.array([0.0, 1.0, 0.5, 0.0])
 """The readings' weights where no defects are known."""
+LEAST = np.array([0.0, 0.2, 0.0, 0.0])
+"""The readings' weights are at least so large: the memory never falls silent."""
 GOOD_ONLY_OFFSET = -3.0
 """Without defects, a probability of 0.5 is a memory's reading of three spreads above good."""
 
@@ -369,10 +371,9 @@ def _patch_networks(
     The label of the photograph says what its oddest patches show (multiple-instance learning);
     where there is a mask, it says so of each patch.
     """
-    targets, found = _mask_targets(given, train), np.empty(len(train))
-    for part in range(FOLDS):
-        learner = _learner(model, given, part)
-        fitted, own = fold != part, fold == part
+    targets, found = _mask_targets(given, train), np.zeros(len(train))
+    for name, part in detector.network_names().items():
+        learner, fitted = _learner(model, given, name), fold != part
         keras.utils.set_random_seed(seed + part)
         lessons = _Lessons(given, train[fitted], apart[fitted], targets[fitted], seed + part)
         rate = keras.optimizers.schedules.CosineDecay(RATE, EPOCHS * len(lessons))
@@ -385,13 +386,36 @@ def _patch_networks(
             jit_compile=False,
         )
         learner.fit(lessons, epochs=EPOCHS, shuffle=False, verbose=0)
-        answers = learner.predict(_Lessons(given, train[own], apart[own]), verbose=0)
-        found[own] = answers["photograph"][:, 0]
+    for part in range(FOLDS):
+        own = fold == part
+        if own.any():
+            of_fold = [
+                name for name, without in detector.network_names().items() if without == part
+            ]
+            reader = _reader(model, given, of_fold)
+            found[own] = reader.predict(_Lessons(given, train[own], apart[own]), verbose=0)[:, 0]
     return found
 
 
-def _learner(model: keras.Model, given: Data, part: int) -> keras.Model:
+def _learner(model: keras.Model, given: Data, name: str) -> keras.Model:
     """One of the network's patch networks behind stored maps, category and distance as inputs."""
+    inputs, behind = _behind(model, given)
+    logits = model.get_layer(name)(behind)
+    photograph = readings.TopMean(readings.SHARE[LEARNED])(logits)
+    return keras.Model(inputs, {"photograph": photograph, "patches": logits})
+
+
+def _reader(model: keras.Model, given: Data, names: list[str]) -> keras.Model:
+    """What some patch networks say of a photograph together, from the same inputs."""
+    inputs, behind = _behind(model, given)
+    logits = keras.layers.Average()([model.get_layer(name)(behind) for name in names])
+    return keras.Model(inputs, readings.TopMean(readings.SHARE[LEARNED])(logits))
+
+
+def _behind(
+    model: keras.Model, given: Data
+) -> tuple[dict[str, keras.KerasTensor], list[keras.KerasTensor]]:
+    """Inputs for stored maps, category and distance, and what a patch network reads of them."""
     inputs = {
         name: keras.Input(given.maps[name].shape[1:], dtype="float16", name=name) for name in WIDTHS
     }
@@ -402,10 +426,7 @@ def _learner(model: keras.Model, given: Data, part: int) -> keras.Model:
         [model.get_layer("patches")(grid), inputs["category"]]
     )
     column = model.get_layer("distance_column")(inputs["distance"])
-    column = model.get_layer("distance_deviation")([column, inputs["category"]])
-    logits = model.get_layer(f"patch_network{part}")([deviation, column])
-    photograph = readings.TopMean(readings.SHARE[LEARNED])(logits)
-    return keras.Model(inputs, {"photograph": photograph, "patches": logits})
+    return inputs, [deviation, model.get_layer("distance_deviation")([column, inputs["category"]])]
 
 
 def _mask_targets(given: Data, rows: np.ndarray) -> np.ndarray:
@@ -508,8 +529,8 @@ def _logistic(
         cost = (np.logaddexp(0, logit) - truth * logit).sum() + strength / 2 * (off**2).sum()
         return cost, np.append(values.T @ error + strength * off, error.sum())
 
-    start = np.append(np.maximum(prior, 0.1), -2.0)
-    limits = [(0, None)] * len(prior) + [(None, None)]
+    start = np.append(np.maximum(prior, LEAST + 0.1), -2.0)
+    limits = [(low, None) for low in LEAST] + [(None, None)]
     return minimize(loss, start, jac=True, method="L-BFGS-B", bounds=limits).x[:-1]
 
 

@@ -3,6 +3,8 @@
 Each layer has weights by category and takes the category's number, (batch,), as its last input.
 """
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import layers, ops
@@ -36,6 +38,21 @@ class SameGrid(layers.Layer):
 
 
 @registered
+class FirstChannels(layers.Layer):
+    """Some of a map's channels: (…, channels) to (…, count)."""
+
+    def __init__(self, count: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.count = count
+
+    def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        return x[..., : self.count]
+
+    def get_config(self) -> dict:
+        return super().get_config() | {"count": self.count}
+
+
+@registered
 class Likeliest(layers.Layer):
     """The number of the likeliest category: (batch, categories) to (batch,), int32."""
 
@@ -47,7 +64,7 @@ class Likeliest(layers.Layer):
 class TopMean(layers.Layer):
     """The mean of a map's highest values: (batch, height, width) to (batch, 1)."""
 
-    def __init__(self, share: float, **options) -> None:
+    def __init__(self, share: float, **options: Any) -> None:
         super().__init__(**options)
         self.share = share
 
@@ -89,7 +106,7 @@ class RingLevel(layers.Layer):
     to the next, so that good patches lie farther from each other.
     """
 
-    def __init__(self, categories: int, rings: int, **options) -> None:
+    def __init__(self, categories: int, rings: int, **options: Any) -> None:
         super().__init__(**options)
         self.categories, self.rings = categories, rings
 
@@ -124,7 +141,7 @@ class Unusual(layers.Layer):
     1).
     """
 
-    def __init__(self, categories: int, start: int, end: int, **options) -> None:
+    def __init__(self, categories: int, start: int, end: int, **options: Any) -> None:
         super().__init__(**options)
         self.categories, self.start, self.end = categories, start, end
 
@@ -150,7 +167,7 @@ class Standardise(layers.Layer):
     cut off where one is given.
     """
 
-    def __init__(self, categories: int, limit: float | None = None, **options) -> None:
+    def __init__(self, categories: int, limit: float | None = None, **options: Any) -> None:
         super().__init__(**options)
         self.categories, self.limit = categories, limit
 
@@ -182,14 +199,20 @@ class Combine(layers.Layer):
 
     The weights, (categories, readings), are never negative, and a reading counts from its floor up:
     what was learned can raise what the memory says, and lower it by no more than its floor allows.
+    As a mean, the sum is divided by the weights', so that categories have one scale.
     """
 
     def __init__(
-        self, categories: int, names: list[str], floors: dict[str, float], **options
+        self,
+        categories: int,
+        names: list[str],
+        floors: dict[str, float],
+        mean: bool = False,
+        **options: Any,
     ) -> None:
         """names: of the readings, of READINGS, in the order in which they are given."""
         super().__init__(**options)
-        self.categories, self.names, self.floors = categories, names, floors
+        self.categories, self.names, self.floors, self.mean = categories, names, floors, mean
 
     def build(self, shapes: list[tuple]) -> None:
         shape = (self.categories, len(READINGS))
@@ -200,15 +223,16 @@ class Combine(layers.Layer):
     def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
         *given, category = inputs
         weight = ops.take(self.weight, category, axis=0)
-        total = 0.0
+        total, weights = 0.0, 0.0
         for name, x in zip(self.names, given, strict=True):
             own = weight[:, READINGS.index(name)]
             own = ops.reshape(own, (-1, *(1 for _ in x.shape[1:])))
             total += own * (ops.maximum(x, self.floors[name]) if name in self.floors else x)
-        return total
+            weights += own
+        return total / weights if self.mean else total
 
     def get_config(self) -> dict:
-        own = {"categories": self.categories, "names": self.names, "floors": self.floors}
+        own = {name: getattr(self, name) for name in ("categories", "names", "floors", "mean")}
         return super().get_config() | own
 
 
@@ -220,7 +244,7 @@ class Calibrate(layers.Layer):
     that the order within a category stays.
     """
 
-    def __init__(self, categories: int, **options) -> None:
+    def __init__(self, categories: int, **options: Any) -> None:
         super().__init__(**options)
         self.categories = categories
 
