@@ -78,7 +78,8 @@ def attach(
             many.
 
     Returns `defect`, (batch, 1), the calibrated probability; `anomaly_map`, (batch, height, width),
-    in spreads of good photographs, at 0 as odd as their oddest patches; and `unusual`, (batch, 1), the photograph's distance from good ones as a whole, 1 for a usual one.
+    in spreads of good photographs, at 0 as odd as their oddest patches; and `unusual`, (batch, 1),
+    the photograph's distance from good ones as a whole, 1 for a usual one.
     """
     categories = probabilities.shape[-1]
     category = readings.Likeliest(dtype="float32", name="likeliest")(probabilities)
