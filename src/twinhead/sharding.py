@@ -108,6 +108,8 @@ class Writer:
     def finish(self) -> None:
         """Write the last shard and the index, and take away what it doesn't name."""
         self._cut()
+        if self.dtype is None:
+            raise ValueError(f"{self.path}: no rows, and no dtype given")
         content = {"dtype": self.dtype.str, "shape": self.shape, "shards": self.shards}
         with files.whole(self.path / INDEX) as part:
             part.write_text(json.dumps(content) + "\n", encoding="utf-8")

@@ -67,7 +67,8 @@ def build(
     for row, key in enumerate(pixels.keys):
         first.setdefault(key, row)
     todo = [(key, row) for key, row in first.items() if key not in earlier.places]
-    computed, ready = _compute(describe, pixels, todo, views, progress), {}
+    computed = _compute(describe, pixels, todo, views, progress)
+    ready: dict[str, dict[str, np.ndarray]] = {}
     listed, places = set(), dict(earlier.places)
     with ExitStack() as stack:
         stack.callback(earlier.forget)
@@ -90,8 +91,8 @@ def build(
             for place, key in enumerate(keys):
                 places.setdefault(key, (shard, place))
                 ready.pop(key, None)
-        rows = [(earlier.version, *line) for line in sorted(listed)]
-        pd.DataFrame(rows, columns=COLUMNS).to_csv(part, index=False, lineterminator="\n")
+        table = [(earlier.version, *line) for line in sorted(listed)]
+        pd.DataFrame(table, columns=COLUMNS).to_csv(part, index=False, lineterminator="\n")
     for other in set(path.iterdir()) - {path / name for name in names}:
         files.remove(other)  # of arrays that are no longer wanted
     return len(todo)
@@ -124,7 +125,8 @@ def _compute(
 def _version(views: int) -> str:
     """Name everything beside the pixels that decides the result."""
     modules = (efficientnet_lite0, outputs, pooling, weights)
-    code = b"".join(Path(file).read_bytes() for file in (__file__, *(m.__file__ for m in modules)))
+    sources = (__file__, *(str(module.__file__) for module in modules))
+    code = b"".join(Path(source).read_bytes() for source in sources)
     seen = sha256(code)
     seen.update(f"{weights.SHA256} {tf.__version__} {keras.__version__} {views}".encode())
     return seen.hexdigest()[:32]

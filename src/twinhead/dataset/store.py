@@ -75,13 +75,15 @@ class Store:
         if not len(rows):
             return np.empty((0, *self.shape[1:]), self.dtype)[rows, *inner]
         shards = np.searchsorted(self.starts, rows, side="right") - 1
-        order, found = np.argsort(shards, kind="stable"), None
-        for places in np.split(order, np.flatnonzero(np.diff(shards[order])) + 1):
+        order, found = np.argsort(shards, kind="stable"), np.empty(0, self.dtype)
+        parts = np.split(order, np.flatnonzero(np.diff(shards[order])) + 1)
+        for number, places in enumerate(parts):
             shard = int(shards[places[0]])
             # Arrays of numbers go along with the rows, as in NumPy.
             own = [np.asarray(part)[places] if np.ndim(part) else part for part in inner]
             read = self._shard(shard)[rows[places] - self.starts[shard], *own]
-            found = np.empty((len(rows), *read.shape[1:]), self.dtype) if found is None else found
+            if not number:
+                found = np.empty((len(rows), *read.shape[1:]), self.dtype)
             found[places] = read
         return found
 

@@ -41,22 +41,21 @@ def choose(
     defective = np.asarray(defective, bool)
     scores = np.asarray(scores, float)  # between two float32 neighbours there is no threshold
     good = np.sort(scores[~defective])
-    lowest = 1 / (len(good) + 1) if len(good) else None
-    rule, value = settings.rule, settings.value
     if not len(good):
         return OperatingPoint(DEFAULT_THRESHOLD, None, None, None)
+    lowest = 1 / (len(good) + 1)
+    rule, value = settings.rule, settings.value
     if not defective.any() and rule != "false_alarm_rate":
         rule, value = "false_alarm_rate", FALSE_ALARMS
-    match rule:
-        case "false_alarm_rate":
-            value = max(value, lowest)
-            threshold = at_false_alarm_rate(good, value)
-        case "recall":
-            threshold = _just_below(scores, _at_recall(scores[defective], value))
-        case "cost":
-            threshold = _cheapest(defective, scores, value)
-        case _:
-            threshold = best_f1(defective, scores)
+    if value is None:  # f1: the one rule that takes none
+        threshold = best_f1(defective, scores)
+    elif rule == "false_alarm_rate":
+        value = max(value, lowest)
+        threshold = at_false_alarm_rate(good, value)
+    elif rule == "recall":
+        threshold = _just_below(scores, _at_recall(scores[defective], value))
+    else:
+        threshold = _cheapest(defective, scores, value)
     return OperatingPoint(_written(threshold, scores), rule, value, lowest)
 
 

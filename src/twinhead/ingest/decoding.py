@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -133,7 +133,9 @@ def build(
     return Built(whole, skipped, {numbers[row] for row in empty}, decoder.decoded)
 
 
-def _in_order(work: Callable[[int], tuple], total: int, workers: int | None) -> Iterator[tuple]:
+def _in_order(
+    work: Callable[[int], tuple], total: int, workers: int | None
+) -> Generator[tuple, None, None]:
     """Yield work(0), work(1), …, computed on all cores a few ahead: what waits must fit in memory.
 
     Pillow decodes and hashlib hashes outside the interpreter's lock, so that threads do.
@@ -229,7 +231,7 @@ class _Decoder:
     def _earlier(self, kind: str, origin: str) -> tuple[tuple, np.ndarray] | None:
         facts = self._known.get(origin)
         row = self._places[kind].get(facts[1]) if facts else None
-        if row is None:
+        if facts is None or row is None:
             return None
         try:
             values = self._stores[kind][row]

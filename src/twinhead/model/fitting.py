@@ -5,7 +5,7 @@ read by what the others have given, and from these readings come the levels of g
 weights and the calibration.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -49,7 +49,7 @@ class Data:
 
     pooled: Store | np.ndarray
     """(images, views, values), float32."""
-    maps: dict[str, Store | np.ndarray]
+    maps: Mapping[str, Store | np.ndarray]
     """By name of detector.WIDTHS: (images, height, width, channels), float16."""
     category: np.ndarray
     """(images,), integers: each image's category; all 0 for a network without a category head."""
@@ -64,7 +64,8 @@ class Data:
     categories: int
 
     def grid(self) -> tuple[int, int]:
-        return self.maps["stage5"].shape[1:3]
+        height, width = self.maps["stage5"].shape[1:3]
+        return height, width
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,12 @@ class Schedule:
 
 
 def data(
-    features: dict[str, Store | np.ndarray],
+    features: Mapping[str, Store | np.ndarray],
     masks: Mapping[int, np.ndarray],
     frame: pd.DataFrame,
     split: pd.Series,
     group: pd.Series,
-    tasks: list[str],
+    tasks: Sequence[str],
 ) -> Data:
     """Put together what `fit` takes; features: by name, row i = catalog row i."""
     codes = frame["category"].astype("category").cat.codes.to_numpy(np.int32)

@@ -74,7 +74,7 @@ class Standardised(layers.Layer):
 
     def adapt(self, moments: Moments) -> None:
         """moments: of the training images' features."""
-        _, mean, spread = moments.joined(np.arange(len(moments.count)))
+        _, mean, spread = moments.joined(range(len(moments.count)))
         self.mean.assign(mean)
         self.scale.assign(spread + 1e-6)
 

@@ -5,6 +5,7 @@ for many categories in one network.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import keras
 import numpy as np
@@ -26,18 +27,20 @@ def fit(photographs: Iterable[np.ndarray], count: int) -> np.ndarray:
     photographs: arrays of (patches, width). They are taken up to POOL patches at a time; what was
     chosen so far is chosen from again together with the next ones, so that memory stays bounded.
     """
-    kept, waiting, total = None, [], 0
+    kept: list[np.ndarray] = []
+    waiting: list[np.ndarray] = []
+    total = 0
 
     def choose() -> np.ndarray:
-        pool = np.concatenate(waiting if kept is None else [kept, *waiting])
+        pool = np.concatenate(kept + waiting)
         return pool[k_centre(pool, count)]
 
     for patches in photographs:
         waiting.append(np.asarray(patches, np.float32))
         total += len(patches)
         if total >= POOL:
-            kept, waiting, total = choose(), [], 0
-    return choose() if waiting else kept
+            kept, waiting, total = [choose()], [], 0
+    return choose() if waiting else kept[0]
 
 
 def k_centre(patches: np.ndarray, count: int) -> np.ndarray:
@@ -58,7 +61,8 @@ def k_centre(patches: np.ndarray, count: int) -> np.ndarray:
             order = np.argpartition(distance, len(patches) - CANDIDATES - 1)
             limit = distance[order[len(patches) - CANDIDATES - 1]]
             candidates = np.sort(order[len(patches) - CANDIDATES :])
-        near, new = distance[candidates], []
+        near = distance[candidates]
+        new: list[int] = []
         between = squares[candidates, None] + squares[candidates]
         between -= 2 * (patches[candidates] @ patches[candidates].T)
         while len(chosen) + len(new) < count:
@@ -100,7 +104,7 @@ class Scaled(layers.Layer):
     maps), multiplies each. Gives (batch, height, width, all channels), float32.
     """
 
-    def __init__(self, categories: int, **options) -> None:
+    def __init__(self, categories: int, **options: Any) -> None:
         super().__init__(**options)
         self.categories = categories
 
@@ -126,7 +130,7 @@ class MemoryDistance(layers.Layer):
     (batch, height, width), float32. The memory is kept in float16, as stored features are.
     """
 
-    def __init__(self, categories: int, capacity: int, **options) -> None:
+    def __init__(self, categories: int, capacity: int, **options: Any) -> None:
         super().__init__(**options)
         self.categories, self.capacity = categories, capacity
 

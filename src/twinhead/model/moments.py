@@ -1,8 +1,11 @@
 """Means and spreads of the training images' features, gathered some images at a time."""
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
+
+Numbers = TypeVar("Numbers", int, np.ndarray)
 
 
 class Moments:
@@ -18,7 +21,7 @@ class Moments:
         self.squares = np.zeros((2 * categories, values))
 
     @staticmethod
-    def group(category: np.ndarray | int, defective: np.ndarray | int) -> np.ndarray | int:
+    def group(category: Numbers, defective: Numbers) -> Numbers:
         """The group of an image, or of many: category from 0 up, defective 0 or 1."""
         return 2 * category + defective
 

@@ -5,6 +5,7 @@ import json
 import re
 import warnings
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -119,7 +120,7 @@ def answering_part(model: keras.Model) -> keras.Model:
     return keras.Model(named, part(list(named.values())))
 
 
-def learning_part(model: keras.Model, tasks: list[str], stored: bool) -> keras.Model:
+def learning_part(model: keras.Model, tasks: Sequence[str], stored: bool) -> keras.Model:
     """The part that is trained by epochs, from the image or from the stored pooled features.
 
     It gives the probabilities of these tasks: the heads', without what detector.py adds.

@@ -116,9 +116,10 @@ class RingLevel(layers.Layer):
 
     def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
         x, category = inputs
-        ring = ops.convert_to_tensor(rings(*x.shape[1:3], self.rings).reshape(-1))
+        height, width = x.shape[1:3]
+        ring = ops.convert_to_tensor(rings(height, width, self.rings).reshape(-1))
         level = ops.take(ops.take(self.level, category, axis=0), ring, axis=1)
-        return x / ops.reshape(level, (-1, *x.shape[1:3]))
+        return x / ops.reshape(level, (-1, height, width))
 
     def get_config(self) -> dict:
         return super().get_config() | {"categories": self.categories, "rings": self.rings}

@@ -177,7 +177,7 @@ def add_readings(
         settings.train.seed,
     )
     tasks = settings.model.tasks
-    features = source.features
+    features: Mapping[str, Store | np.ndarray] | None = source.features
     if features is None:
         features = _extract(model, source.pixels, split)
         _learn_on(result, features[POOLED], frame, split, settings)
@@ -186,7 +186,9 @@ def add_readings(
     return known.join(fitting.fit(model, given, schedule), how="inner")
 
 
-def _extract(model: keras.Model, pixels: Store, split: pd.Series) -> dict[str, np.ndarray]:
+def _extract(
+    model: keras.Model, pixels: Store | np.ndarray, split: pd.Series
+) -> dict[str, np.ndarray]:
     """The features of the training images by a trained backbone, by name, in float32 and float16.
 
     Rows of other images are empty.
@@ -204,7 +206,7 @@ def _extract(model: keras.Model, pixels: Store, split: pd.Series) -> dict[str, n
 
 def _learn_on(
     result: Result,
-    pooled: np.ndarray,
+    pooled: Store | np.ndarray,
     frame: pd.DataFrame,
     split: pd.Series,
     settings: params.Params,
@@ -248,7 +250,7 @@ def _adapt(
     network.adapt(model, moments)
 
 
-def check(frame: pd.DataFrame, split: pd.Series, settings: params.Model) -> list[str]:
+def check(frame: pd.DataFrame, split: pd.Series, settings: params.Model) -> Sequence[str]:
     """Return the tasks whose heads have something to learn by epochs from the train split.
 
     On a pretrained backbone good images suffice for defects: the memory needs no more. Raises
@@ -269,7 +271,7 @@ def check(frame: pd.DataFrame, split: pd.Series, settings: params.Model) -> list
     )
 
 
-def targets_of(frame: pd.DataFrame, tasks: list[str]) -> dict[str, np.ndarray]:
+def targets_of(frame: pd.DataFrame, tasks: Sequence[str]) -> dict[str, np.ndarray]:
     """What each head is to say of each catalog row, by task: (rows,), int32 and float32."""
     targets = {
         "category": frame["category"].astype("category").cat.codes.to_numpy(np.int32),

@@ -77,8 +77,9 @@ def draw(
     for name in (VAL, TEST):
         if name in shares and name not in chosen.values():
             wanted = max(1, round(shares[name] * len(chosen)))
-            sources = ((TRAIN, 1), (TEST, 1), (TEST, 0))
-            sources = sources if name == VAL and not official else sources[:1]
+            sources: tuple[tuple[str, int], ...] = ((TRAIN, 1),)
+            if name == VAL and not official:
+                sources = ((TRAIN, 1), (TEST, 1), (TEST, 0))
             _fill(groups, chosen, free, name, sources, wanted)
     split = group.map(chosen).rename("split")
     if official:
@@ -258,7 +259,8 @@ def _allot(groups: _Groups, sides: dict[int, str], shares: dict[str, float]) -> 
     held: dict[tuple, Counter] = {}
     totals: Counter = Counter()
     left: Counter = Counter()
-    bundles, singles = [], {}
+    bundles: list[int] = []
+    singles: dict[tuple, list[int]] = {}
     for number in groups.keys:
         weights = groups.weights[number]
         for stratum in weights:
@@ -310,7 +312,8 @@ def _lacks(
 
 def _seats(held: Counter, new: int, shares: dict[str, float]) -> Counter:
     """How many of `new` photographs of a stratum go to each split, by what it holds already."""
-    now, total, taken = Counter(held), held.total(), Counter()
+    now, total = Counter(held), held.total()
+    taken: Counter = Counter()
     for _ in range(new):
         total += 1
         name = _choose({name: shares[name] * total - now[name] for name in shares}, [now], [now])

@@ -8,7 +8,7 @@ is then measured. None is missed: it is the pigeonhole principle, not chance.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -178,7 +178,9 @@ class _Search:
         self.number = renamed[self.number]
 
 
-def _alike(key: np.ndarray, number_of) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _alike(
+    key: np.ndarray, number_of: Callable[[np.ndarray], np.ndarray]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Pairs of places with equal keys, but for runs whose members are all known to be one.
 
     number_of: the components of places, as they are now: they grow while the pairs are taken.
