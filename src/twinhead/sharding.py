@@ -114,7 +114,7 @@ class Writer:
         listed = {INDEX, *(f"{shard}.npy" for shard, _ in self.shards)}
         for file in self.path.iterdir():
             if file.name not in listed:
-                file.unlink()
+                files.remove(file)
 
     def file(self, keys: list[str]) -> Path:
         """Where the shard of these rows lies."""
