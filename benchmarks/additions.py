@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from twinhead import paths, sample
+from twinhead import paths, sample, sharding
 from twinhead.dataset import features
 from twinhead.dataset.store import Store
 
@@ -83,6 +83,23 @@ def main(images: int, size: int, views: int) -> None:
         known = shards(work)
         print(f"\nThe stores together: {sum(known.values()):,} bytes in {len(known)} shards.")
         print(f"From nothing they are the same, byte for byte: {same}")
+        rows = rewritten(rows=images)
+        print(
+            f"Ten more in one place, {len(rows)} random ones of {images} rows: {np.mean(rows):.0f}"
+        )
+        print(f"rows written anew on average, {np.quantile(rows, 0.9):.0f} in one of ten places,")
+        print(f"{max(rows)} at most.")
+
+
+def rewritten(draws: int = 1000, rows: int = 600) -> list[int]:
+    """How many rows are written anew where ten come into one place of a store, by random keys."""
+    rng, found = np.random.default_rng(0), []
+    for _ in range(draws):
+        keys = [rng.bytes(16).hex() for _ in range(rows + TEN)]
+        at = int(rng.integers(0, rows))
+        before = set(map(tuple, sharding.cut(keys[:at] + keys[at + TEN :])))
+        found.append(sum(len(own) for own in sharding.cut(keys) if tuple(own) not in before))
+    return found
 
 
 def take(files: list[Path], origin: Path, target: Path) -> None:

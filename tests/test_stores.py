@@ -49,6 +49,10 @@ def test_a_store_is_read_as_an_array_is(store, rows, index):
     assert found.dtype == rows.dtype and type(found) is np.ndarray
 
 
+def test_rows_are_cut_where_their_keys_say(store):
+    assert [keys for _, keys in store.shards] == sharding.cut(store.keys)
+
+
 def test_a_store_knows_its_shape(store, rows):
     assert (store.shape, store.ndim, store.dtype) == (rows.shape, rows.ndim, rows.dtype)
     assert len(store) == len(store.keys) == len(rows) and len(store.shards) > 5

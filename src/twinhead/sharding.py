@@ -35,6 +35,21 @@ def name(keys: list[str]) -> str:
     return sha256(" ".join(keys).encode()).hexdigest()[:32]
 
 
+def begins(key: str, rows: int) -> bool:
+    """Whether a row begins a new shard where the last one has so many rows."""
+    return rows == MOST or int(key, 16) % MEAN == 0
+
+
+def cut(keys: list[str]) -> list[list[str]]:
+    """The keys of a store's rows, shard by shard."""
+    shards: list[list[str]] = []
+    for key in keys:
+        if not shards or begins(key, len(shards[-1])):
+            shards.append([])
+        shards[-1].append(key)
+    return shards
+
+
 @contextmanager
 def writing(
     path: Path, dtype: np.dtype | type | None = None, shape: tuple[int, ...] | None = None
@@ -80,7 +95,7 @@ class Writer:
 
     def add(self, key: str, row: np.ndarray) -> None:
         """Take the next row; equal keys mean equal rows."""
-        if len(self._keys) == MOST or int(key, 16) % MEAN == 0:
+        if begins(key, len(self._keys)):
             self._cut()
         self._keys.append(key)
         self._rows.append(row)
