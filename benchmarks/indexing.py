@@ -50,10 +50,7 @@ def main(images: int) -> None:
         shutil.copytree(held_back, root, dirs_exist_ok=True)
         again = timed(lambda: index(root, kept, size))
         scratch = timed(lambda: index(root, Path(folder) / "scratch", size))
-        names = ("pixels.npy", "masks.npy", "decoded.csv")
-        same = all(
-            (kept / n).read_bytes() == (Path(folder) / "scratch" / n).read_bytes() for n in names
-        )
+        same = contents(kept) == contents(Path(folder) / "scratch")
     print(f"{images} images of 1024 × 1024 to {size} × {size}, {os.cpu_count()} cores")
     for name, taken in seconds.items():
         print(f"  {name:20} {images / statistics.median(taken):6.1f} images/s (median of {TURNS})")
@@ -66,8 +63,13 @@ def main(images: int) -> None:
 
 def index(root: Path, folder: Path, size: int) -> None:
     folder.mkdir(exist_ok=True)
-    files = [folder / name for name in ("pixels.npy", "masks.npy", "decoded.csv")]
+    files = [folder / name for name in ("pixels", "masks", "decoded.csv")]
     decoding.build(layout.scan(root), root, size, *files)
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    return {file.relative_to(folder): file.read_bytes() for file in files}
 
 
 def bare(paths: list[Path], size: int | None = None) -> None:

@@ -5,7 +5,12 @@ first of each folder for the smaller sizes, and runs every stage as its own proc
 peak of what the process holds for itself; pages of files that are mapped, which the system takes
 back when it needs room, are beside it.
 
+With --stores there are no photographs: what `index` and `features` would leave of that many is
+written at once, features that are all different and DIFFERENT pixels again and again, and the other
+stages run on it. 100,000 images take a quarter of an hour to write and 4 GB.
+
     python benchmarks/size.py [--images 600 1200 2400 5354] [--photos FOLDER] [-S KEY=VALUE]
+    python benchmarks/size.py --stores [--images 2000 20000 100000] [-S KEY=VALUE]
 """
 
 import argparse
@@ -17,32 +22,46 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import yaml
 
-from twinhead import sample
+from twinhead import files, paths, sample, sharding
+from twinhead.dataset import catalog, features
+from twinhead.ingest import layout, quality
 
 STAGES = ("index", "split", "features", "train", "evaluate", "embed", "explain", "plots", "report")
 REPOSITORY = Path(__file__).resolve().parents[1]
 GIB = 2**20  # in the kibibytes of /proc
+DIFFERENT = 512
+"""Pixels of --stores that aren't equal."""
+VALUES = 1408
+"""Of an image in a view, as EfficientNet-Lite0's maps are pooled."""
 
 
-def main(sizes: list[int], photos: Path | None, changes: list[str]) -> None:
+def main(sizes: list[int], photos: Path | None, stores: bool, changes: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        if photos is None:
+        if photos is None and not stores:
             photos = Path(folder) / "photos"
             sample.render(photos, max(sizes), 1024)
         print("| images | stage | seconds | memory, GiB | with mapped files, GiB |")
         print("|---|---|---|---|---|")
         for size in sizes:
             workspace = Path(folder) / str(size)
-            take(photos, size, workspace / "photos")
+            workspace.mkdir(parents=True)
+            if not stores:
+                take(photos, size, workspace / "photos")
             settings = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
             for change in [f"data.root={workspace / 'photos'}", *changes]:
                 key, _, value = change.partition("=")
                 section, name = key.split(".")
                 settings[section][name] = yaml.safe_load(value)
             (workspace / "params.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+            if stores:
+                write_stores(workspace, size, settings)
             for name in STAGES:
+                if stores and name in ("index", "features"):
+                    continue
                 seconds, own, all_of_it = measured(name, workspace)
                 print(
                     f"| {size:,} | {name} | {seconds:.0f} | {own / GIB:.2f} |"
@@ -64,6 +83,59 @@ def take(photos: Path, size: int, target: Path) -> None:
                         linked = target / category / place.format(image)
                         linked.parent.mkdir(parents=True, exist_ok=True)
                         linked.hardlink_to(file)
+
+
+def write_stores(workspace: Path, size: int, settings: dict) -> None:
+    """Leave in the workspace's data/ what the stages read of so many images."""
+    rng, side = np.random.default_rng(0), settings["data"]["image_size"]
+    frame = catalog_of(size, rng, side)
+    (workspace / "metrics").mkdir(parents=True)
+    layout.write(frame, workspace / paths.CATALOG)
+    odd = pd.DataFrame([], columns=quality.COLUMNS)
+    quality.write(odd, workspace / paths.REMARKS)
+    files.write_json(layout.labels(frame), workspace / paths.LABELS)
+    counts = layout.counts(frame) | {"remarks": quality.counts(odd)}
+    files.write_json(counts, workspace / paths.metrics("index"))
+    images = rng.integers(0, 256, (DIFFERENT, side, side, 3), np.uint8)
+    masks = np.zeros((DIFFERENT, side, side), bool)
+    for number, mask in enumerate(masks):
+        at = number % (side // 2)
+        mask[at : at + side // 4, at : at + side // 4] = True
+    repeat(workspace / paths.PIXELS, images, size)
+    repeat(workspace / paths.MASKS, masks, int((frame["mask"] != "").sum()))
+    views, names = settings["features"]["views"], catalog.categories(frame)
+    with sharding.writing(workspace / paths.FEATURES / features.POOLED) as writer:
+        for row in range(size):
+            values = rng.normal(size=(views, VALUES)).astype(np.float32)
+            values[:, names.index(frame["category"].iat[row])] += 8  # what isn't apart takes long
+            values[:, -1] += 8 * frame["defective"].iat[row]
+            writer.add(sharding.key(values), values)
+
+
+def repeat(path: Path, arrays: np.ndarray, rows: int) -> None:
+    keys = [sharding.key(array) for array in arrays]
+    with sharding.writing(path, arrays.dtype, arrays.shape[1:]) as writer:
+        for row in range(rows):
+            writer.add(keys[row % DIFFERENT], arrays[row % DIFFERENT])
+
+
+def catalog_of(size: int, rng: np.random.Generator, side: int) -> pd.DataFrame:
+    """The catalog of a data set with MVTec AD's categories and a quarter of defects."""
+    names = list(sample.counts(600))
+    rows = []
+    for number in range(size):
+        category, defective = names[number % len(names)], number % 4 == 0
+        kind = "cut" if defective else catalog.GOOD
+        rows.append({
+            "path": f"{category}/test/{kind}/{number:06}.png",
+            "category": category,
+            "defect_type": kind,
+            "defective": int(defective),
+            "mask": f"{category}/ground_truth/{kind}/{number:06}_mask.png" if defective else "",
+            "official": "test", "width": side, "height": side, "mode": "RGB",
+            "sha256": rng.bytes(32).hex(), "phash": rng.bytes(128).hex(),
+        })  # fmt: skip
+    return pd.DataFrame(rows).sort_values("path", ignore_index=True)
 
 
 def measured(name: str, workspace: Path) -> tuple[float, int, int]:
@@ -95,6 +167,7 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--images", type=int, nargs="+", default=[600, 1200, 2400, 5354])
+    parser.add_argument("--stores", action="store_true", help="stores, without photographs")
     parser.add_argument(
         "--photos", type=Path, help="a set rendered before, as large as the largest"
     )
@@ -102,4 +175,4 @@ if __name__ == "__main__":
         "-S", "--set-param", action="append", default=[], metavar="SECTION.KEY=VALUE"
     )
     chosen = parser.parse_args()
-    main(chosen.images, chosen.photos, chosen.set_param)
+    main(chosen.images, chosen.photos, chosen.stores, chosen.set_param)

@@ -69,14 +69,14 @@ def from_stored(root: Path, settings: params.Params) -> list[float]:
     model, frame, targets = _prepare(root, settings)
     image_size = SIZES[settings.model.backbone]
     with tempfile.TemporaryDirectory() as folder:
-        files = [Path(folder) / name for name in ("pixels.npy", "masks.npy", "decoded.csv")]
+        files = [Path(folder) / name for name in ("pixels", "masks", "decoded.csv")]
         decoding.build(frame, root, image_size, *files)
         stored, rows = pixels.load(files[0]), np.arange(len(frame))
         if settings.model.has_frozen_backbone:
-            trunk, kept = extraction.trunk(image_size), Path(folder) / "features.npy"
-            views = settings.features.views
-            extraction.build(trunk.predict_on_batch, trunk.output.shape[-1], stored, views, kept)
-            stored = features.load(kept)
+            trunk, views = extraction.trunk(image_size), settings.features.views
+            kept = Path(folder) / "features", Path(folder) / "extracted.csv"
+            extraction.build(trunk.predict_on_batch, list(trunk.output), stored, views, *kept)
+            stored = features.load(kept[0])[features.POOLED]
         part = network.part_for(model, stored)
         _compile(part, settings)
         size = settings.train.batch_size

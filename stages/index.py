@@ -11,7 +11,7 @@ def index() -> None:
     built = decoding.build(
         found,
         settings.root,
-        settings.image_size,
+        settings.side,
         paths.PIXELS,
         paths.MASKS,
         paths.DECODED,

@@ -31,6 +31,8 @@ FROM_SCRATCH = ("cnn",)
 """Backbones without pretrained weights; they have the paper's heads."""
 MAX_FAULTS = 50
 """A file with more isn't ours; they are counted."""
+MAX_SIDE = 2048
+"""Pixels a side: one photograph's maps take 2 GB there."""
 MAX_BATCH_PIXELS = 2**28
 """Of a batch that goes through the whole network, which keeps some 400 bytes for each."""
 
@@ -71,6 +73,8 @@ class Sample(Section):
 class Data(Section):
     root: Line
     image_size: Annotated[int, Field(ge=16, le=2048)]
+    tiles: Annotated[int, Field(ge=1, le=8)]
+    """Each photograph is read so many times as large a side."""
     on_bad_image: Literal["stop", "skip"]
 
     @field_validator("root")
@@ -79,6 +83,19 @@ class Data(Section):
         if root.startswith("~"):
             raise ValueError("expected the folder written out: nothing here expands a ~")
         return root
+
+    @property
+    def side(self) -> int:
+        """Pixels a side at which photographs are read."""
+        return self.image_size * self.tiles
+
+    @model_validator(mode="after")
+    def fits_into_memory(self) -> "Data":
+        if self.side > MAX_SIDE:
+            raise ValueError(
+                f"image_size × tiles is {self.side}; expected at most {MAX_SIDE:,} pixels a side"
+            )
+        return self
 
 
 class Split(Section):
@@ -268,9 +285,9 @@ def _contradictions(known: dict[str, Any]) -> Iterator[str]:
                 f" have; expected {either(layers)}"
             )
     whole = not model.has_frozen_backbone
-    if data and train and whole and train.batch_size * data.image_size**2 > MAX_BATCH_PIXELS:
+    if data and train and whole and train.batch_size * data.side**2 > MAX_BATCH_PIXELS:
         yield (
-            f"train.batch_size is {train.batch_size} with data.image_size {data.image_size}:"
+            f"train.batch_size is {train.batch_size} with data.image_size {data.side}:"
             f" more than {MAX_BATCH_PIXELS:,} pixels in a batch"
         )
 

@@ -16,8 +16,11 @@ import numpy as np
 from twinhead import files
 from twinhead.dataset.store import INDEX
 
-MEAN, MOST = 16, 64
-"""Rows of a shard: smaller ones are more files to hash and push, larger ones more to rewrite."""
+MEAN, MOST = 8, 32
+"""Rows of a shard. Fewer would be more files to hash and push, 12,500 of 100,000 images as it is.
+
+With 16, ten photographs more in one folder rewrote 63 rows (`python benchmarks/additions.py`).
+"""
 
 
 def key(array: np.ndarray) -> str:
@@ -30,6 +33,21 @@ def key(array: np.ndarray) -> str:
 def name(keys: list[str]) -> str:
     """What a shard of these rows is called."""
     return sha256(" ".join(keys).encode()).hexdigest()[:32]
+
+
+def begins(key: str, rows: int) -> bool:
+    """Whether a row begins a new shard where the last one has so many rows."""
+    return rows == MOST or int(key, 16) % MEAN == 0
+
+
+def cut(keys: list[str]) -> list[list[str]]:
+    """The keys of a store's rows, shard by shard."""
+    shards: list[list[str]] = []
+    for key in keys:
+        if not shards or begins(key, len(shards[-1])):
+            shards.append([])
+        shards[-1].append(key)
+    return shards
 
 
 @contextmanager
@@ -77,7 +95,7 @@ class Writer:
 
     def add(self, key: str, row: np.ndarray) -> None:
         """Take the next row; equal keys mean equal rows."""
-        if len(self._keys) == MOST or int(key, 16) % MEAN == 0:
+        if begins(key, len(self._keys)):
             self._cut()
         self._keys.append(key)
         self._rows.append(row)
@@ -116,7 +134,7 @@ class Writer:
         listed = {INDEX, *(f"{shard}.npy" for shard, _ in self.shards)}
         for file in self.path.iterdir():
             if file.name not in listed:
-                file.unlink()
+                files.remove(file)
 
     def file(self, keys: list[str]) -> Path:
         """Where the shard of these rows lies."""

@@ -50,6 +50,7 @@ class Store:
                 raise InputError(_missing(self.path / f"{name}.npy"))
         self.starts = np.cumsum([0, *(len(keys) for _, keys in self.shards)])
         self.shape = (int(self.starts[-1]), *inner)
+        self._numbers = np.arange(len(self))
         self._shard = lru_cache(OPEN)(self._map)
 
     def __len__(self) -> int:
@@ -66,8 +67,8 @@ class Store:
 
     def __getitem__(self, index: object) -> np.ndarray:
         chosen, *inner = index if isinstance(index, tuple) else (index,)
-        rows = np.arange(len(self))[chosen]  # NumPy's own rules, and its errors
-        if rows.ndim == 0:
+        rows = self._numbers[chosen]  # NumPy's own rules, and its errors
+        if not np.ndim(rows):
             return self._read(np.array([rows]), inner)[0]
         return self._read(rows, inner)
 

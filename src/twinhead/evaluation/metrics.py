@@ -1,4 +1,4 @@
-"""Judge predictions: the same metrics for train, val and test, with the threshold chosen on val."""
+"""Judge predictions: the same metrics for train, val and test, and the threshold."""
 
 import numpy as np
 import pandas as pd

@@ -34,6 +34,10 @@ os.environ.setdefault("LIBTIFF_JPEG_MAX_ALLOWED_SCAN_NUMBER", str(limits.SCANS))
 with suppress(AttributeError, OSError):  # a Pillow that was built in another way
     ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)
 
+DEPTHS, FULL_DEPTH = (10, 12), 16
+"""Bits of grey values within 16 that industrial cameras use."""
+USED = " bits used"
+"""How the mode of such a photograph ends."""
 BROKEN = (
     ArithmeticError, LookupError, OSError, SyntaxError, TypeError, ValueError, struct.error
 )  # fmt: skip
@@ -67,6 +71,8 @@ def upright(data: bytes, path: Path | str) -> tuple[Image.Image, str]:
     """
     with _refusing(data, path):
         found, mode = _decode(data)
+        if (bits := _depth(found)) < FULL_DEPTH:
+            mode = f"{mode}, {bits}{USED}"
         return _rgb(found), mode
 
 
@@ -143,13 +149,26 @@ def _decode(data: bytes) -> tuple[Image.Image, str]:
     return picture, mode
 
 
+def _depth(picture: Image.Image) -> int:
+    """The bits that a picture's values use: 10 or 12 of an industrial camera's 16, or 16.
+
+    Such cameras (Mono10, Mono12) write their grey values into 16 bits as they are; read as full 16
+    bits, four grey levels were left of 1,024.
+    """
+    if not picture.mode.startswith("I"):
+        return FULL_DEPTH
+    largest = int(np.asarray(picture).max(initial=0))
+    return next((bits for bits in DEPTHS if largest < 2**bits), FULL_DEPTH)
+
+
 def _rgb(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith("I"):
         # Pillow reads 16-bit grey as I;16 or, from some files, as 32-bit integers.
         values = np.asarray(picture)
         if values.min() < 0 or values.max() > 65535:
             raise InputError("grey values beyond 16 bits")
-        picture = Image.fromarray((values // 257).astype(np.uint8))
+        largest = 2 ** _depth(picture) - 1
+        picture = Image.fromarray((values.astype(np.uint32) * 255 // largest).astype(np.uint8))
     elif picture.mode == "F":
         raise InputError("floating-point pixels; expected 8 or 16 bits")
     if picture.mode == "P" and "transparency" in picture.info:

@@ -1,4 +1,4 @@
-"""What is odd about a data set that can be used all the same: told, counted and listed."""
+"""What is odd about a data set that can be used all the same: named, counted and listed."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,16 +6,18 @@ from pathlib import Path
 import pandas as pd
 
 from twinhead import files
-from twinhead.ingest import decoding, layout
+from twinhead.ingest import decoding, images, layout
 
 SKIPPED = {decoding.IMAGE: "skipped image", decoding.MASK: "skipped mask"}
 STRAY, EMPTY, CONTRADICTION = "stray mask", "empty mask", "contradiction"
+DEPTH = "reduced depth"
 KINDS = {
     SKIPPED[decoding.IMAGE]: "skipped images that can't be read",
     SKIPPED[decoding.MASK]: "skipped masks that can't be used",
     STRAY: "masks without an image",
     EMPTY: "masks that mark nothing",
     CONTRADICTION: "photographs with two labels",
+    DEPTH: "photographs that use 10 or 12 of their 16 bits, and are read so",
 }
 COLUMNS = ["kind", "path", "remark"]
 SHOWN = 3
@@ -29,6 +31,10 @@ def collect(root: Path, scanned: pd.DataFrame, built: decoding.Built) -> pd.Data
     rows += [(STRAY, path, "") for path in layout.masks(root) if path not in known]
     rows += [(EMPTY, frame["mask"][number], "") for number in sorted(built.empty)]
     rows += _contradictions(frame)
+    shallow = frame[frame["mode"].str.endswith(images.USED)]
+    rows += [
+        (DEPTH, path, mode) for path, mode in zip(shallow["path"], shallow["mode"], strict=True)
+    ]
     table = pd.DataFrame(rows, columns=COLUMNS)
     order = table["kind"].map(list(KINDS).index)
     return table.iloc[order.argsort(kind="stable")].reset_index(drop=True)

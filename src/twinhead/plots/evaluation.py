@@ -49,7 +49,8 @@ def defect_confusion(predictions: pd.DataFrame, metrics: dict, path: Path) -> No
         truth, decided = names[rows["defective"]], names[rows["defect_predicted"]]
         _matrix(axes, truth, decided, list(names))
         axes.set(title=f"{split}: {len(rows)} images", xlabel="predicted", ylabel="true")
-    origin = "chosen on val" if metrics["threshold_chosen_on"] else "val could not choose one"
+    on = metrics["threshold_chosen_on"]
+    origin = f"chosen on {on}" if on else "no image could choose one"
     text = f"Defect decision at threshold {metrics['threshold']:.3f} ({origin})"
     figure.suptitle(text, x=0.01, ha="left")
     style.save(figure, path)

@@ -19,6 +19,7 @@ ROWS = {
     ("defect", "precision"): "Alarms that are right (precision)",
     ("defect", "recall"): "Defects found (recall)",
     ("defect", "f1"): "Defect F1",
+    ("defect", "ece"): "Probabilities are off by (ECE)",
 }
 """Of the table of all splits."""
 MOST_CATEGORIES = 40
@@ -56,6 +57,23 @@ def _counts(predictions: pd.DataFrame, split: str) -> dict[str, tuple[int, int]]
     return found
 
 
+def rule(point: dict) -> str:
+    """The rule that chose the threshold, in words."""
+    value = point.get("value")
+    match point.get("rule"):
+        case "f1":
+            return "the best F1"
+        case "recall":
+            return f"a recall of {value:.1%}"
+        case "false_alarm_rate":
+            lowest = point["lowest_false_alarm_rate"]
+            return f"a false-alarm rate of {value:.1%}; lowest possible {lowest:.1%}"
+        case "cost":
+            return f"a miss costing {value:g} false alarms"
+        case _:
+            return "nothing"
+
+
 def headline(results: Results) -> dict:
     """The metrics of all splits, and what simple guesses reach."""
     judged = results.judged
@@ -71,6 +89,8 @@ def headline(results: Results) -> dict:
         "rows": rows,
         "threshold": judged.get("threshold"),
         "chosen_on": judged.get("threshold_chosen_on"),
+        "rule": rule(judged.get("operating_point", {})),
+        "unknown": judged[splits.TEST].get("unknown"),
     }
 
 

@@ -32,7 +32,7 @@ def section(results: Results) -> dict | None:
     named = [_shown(step, chosen, judged["threshold"]) for step in steps]
     return {
         "chosen_on_val": chosen_on_val,
-        "origin": "chosen on val" if chosen_on_val else "not chosen: val has one kind",
+        "origin": f"chosen on {judged['threshold_chosen_on']}" if chosen_on_val else "not chosen",
         "test": counts[splits.TEST],
         "last": len(steps) - 1,
         "chosen": place,
