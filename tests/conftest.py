@@ -152,13 +152,30 @@ def predictions(built: Built, split: pd.Series) -> pd.DataFrame:
     return table
 
 
+def judge(
+    predictions: pd.DataFrame,
+    resamples: int = 100,
+    crossfit: pd.DataFrame | None = None,
+    rule: str = "f1",
+    value: float | None = None,
+) -> dict:
+    """`evaluation.judge` with these settings; without cross-fitted answers unless some are given."""
+    settings = params.Evaluate.model_construct(
+        operating_point=params.OperatingPoint(rule=rule, value=value), bootstrap=resamples
+    )
+    return evaluation.judge(
+        predictions, predictions.iloc[:0] if crossfit is None else crossfit, settings
+    )
+
+
 @pytest.fixture(scope="session")
 def metrics(predictions: pd.DataFrame) -> dict:
-    return evaluation.judge(predictions, resamples=100)
+    return judge(predictions)
 
 
 SHRUNK = {
     "data": {"image_size": SIZE},
+    "model": {"memory": 50},
     "train": {"epochs": 2},
     "evaluate": {"bootstrap": 100},
     "embed": {"iterations": 250},

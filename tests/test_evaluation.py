@@ -3,9 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import judge
 from sklearn import metrics as sklearn_metrics
 
 from twinhead import evaluation
+from twinhead.evaluation import operating_point
 
 LETTERS = np.array(["a", "b"])
 
@@ -22,7 +24,7 @@ def answers(
 def judged(predictions: pd.DataFrame, resamples: int = 100) -> dict:
     """The metrics of test, where val (a clear case) sets the threshold to 0.5."""
     val = answers([0, 1], [0.25, 0.75], "val")
-    return evaluation.judge(pd.concat([val, predictions], ignore_index=True), resamples)["test"]
+    return judge(pd.concat([val, predictions], ignore_index=True), resamples)["test"]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +72,7 @@ def test_category_metrics_are_scikit_learn_s():
     expected = sklearn_metrics.precision_recall_fscore_support(
         truth, predicted, average="weighted", zero_division=0
     )
-    found = evaluation.judge(rows, 100)["test"]["category"]
+    found = judge(rows, 100)["test"]["category"]
     named = zip(("precision", "recall", "f1"), expected[:3], strict=True)
     assert found == pytest.approx({"accuracy": 0.5, **dict(named)})
 
@@ -125,7 +127,7 @@ def test_the_mean_leaves_out_categories_that_have_no_area():
     ],
 )
 def test_the_threshold_lies_half_way_in_log_odds_below_the_best_f1(defective, scores, threshold):
-    chosen = evaluation.choose_threshold(np.array(defective), np.array(scores))
+    chosen = operating_point.best_f1(np.array(defective), np.array(scores))
     assert chosen == pytest.approx(threshold)
 
 
@@ -135,37 +137,60 @@ def test_no_other_threshold_has_a_higher_f1(noisy):
     def f1(threshold: float) -> float:
         return sklearn_metrics.f1_score(truth, scores >= threshold)
 
-    chosen = evaluation.choose_threshold(truth, scores)
+    chosen = operating_point.best_f1(truth, scores)
     assert f1(chosen) == max(f1(threshold) for threshold in np.linspace(0, 1, 201))
 
 
 def test_the_threshold_parts_scores_that_float32_can_hardly_tell_apart():
     close = np.float32([1 - 2**-23, 1 - 2**-24])  # nothing lies between them
     rows = answers([0, 1] * 2, np.tile(close, 2), ["val", "val", "test", "test"])
-    found = evaluation.judge(rows, 100)
+    found = judge(rows, 100)
     assert found["test"]["defect"]["accuracy"] == 1
     assert evaluation.decide(rows, found)["defect_predicted"].tolist() == [0, 1, 0, 1]
 
 
 def test_val_alone_chooses_the_threshold(noisy):
     parts = np.repeat(["train", "val", "test"], [100, 100, 200])
-    before = evaluation.judge(noisy.assign(split=parts), 100)
+    before = judge(noisy.assign(split=parts), 100)
     scores = np.where(parts == "val", noisy["defect_probability"], 1 - noisy["defect_probability"])
-    after = evaluation.judge(noisy.assign(split=parts, defect_probability=scores), 100)
+    after = judge(noisy.assign(split=parts, defect_probability=scores), 100)
     assert before["threshold"] == after["threshold"] and before["threshold_chosen_on"] == "val"
     assert before["val"] == after["val"] and before["test"] != after["test"]
 
 
-@pytest.mark.parametrize("kind", [0, 1])
-def test_a_val_of_one_kind_leaves_the_threshold_at_a_half_and_says_so(kind):
-    rows = answers([kind, kind, 0, 1], [0.1, 0.9, 0.2, 0.8], ["val", "val", "test", "test"])
-    found = evaluation.judge(rows, 100)
+def test_without_good_images_the_threshold_stays_at_a_half_and_says_so():
+    rows = answers([1, 1, 0, 1], [0.1, 0.9, 0.2, 0.8], ["val", "val", "test", "test"])
+    found = judge(rows, 100)
     assert (found["threshold"], found["threshold_chosen_on"]) == (0.5, None)
+    assert set(found["operating_point"].values()) == {None}
+
+
+def test_without_defects_a_false_alarm_rate_chooses_the_threshold_and_is_said():
+    rows = answers([0, 0, 0, 1], [0.1, 0.4, 0.2, 0.8], ["val", "val", "test", "test"])
+    found = judge(rows, 100)
+    assert 0.4 < found["threshold"] < 0.401 and found["threshold_chosen_on"] == "val"
+    # Of two good images, a third will lie above both in one case of three.
+    assert found["operating_point"] == {
+        "rule": "false_alarm_rate",
+        "value": pytest.approx(1 / 3),
+        "lowest_false_alarm_rate": pytest.approx(1 / 3),
+    }
+
+
+def test_cross_fitted_training_images_choose_the_threshold_together_with_val():
+    rows = answers([0, 1, 0, 1], [0.2, 0.4, 0.2, 0.8], ["val", "val", "test", "test"])
+    crossfit = answers([0, 1], [0.6, 0.9], "train")
+    found = judge(rows, crossfit=crossfit, rule="recall", value=0.5)
+    assert 0.6 < found["threshold"] < 0.9
+    assert found["threshold_chosen_on"] == "val and cross-fitted train"
+    assert judge(rows, rule="recall", value=0.5)["threshold"] < 0.4
 
 
 def test_without_defective_images_nothing_is_claimed_of_defects():
     found = judged(answers([0, 0, 0], [0.1, 0.2, 0.3]))["defect"]
     assert (found.pop("accuracy"), found.pop("prevalence"), found.pop("defective")) == (1, 0, 0)
+    assert found.pop("ece") == pytest.approx(0.2)
+    assert found.pop("brier") == pytest.approx((0.01 + 0.04 + 0.09) / 3)
     assert len(found) == 10 and set(found.values()) == {None}
 
 
@@ -186,7 +211,7 @@ def test_without_alarms_precision_is_not_defined():
 
 
 def test_a_split_without_images_has_no_metrics():
-    found = evaluation.judge(answers([0, 1], [0.1, 0.9], "test"), 100)["train"]
+    found = judge(answers([0, 1], [0.1, 0.9], "test"), 100)["train"]
     assert found.pop("images") == 0 and found["defect"].pop("defective") == 0
     assert set(found["defect"].values()) == {None}
 
@@ -214,7 +239,7 @@ def test_each_category_of_the_test_images_is_judged_alone(predictions, metrics):
 
 def test_a_network_without_defect_head_is_judged_by_categories(predictions, metrics):
     rows = predictions.drop(columns="defect_probability")
-    found = evaluation.judge(rows, 100)
+    found = judge(rows, 100)
     assert "threshold" not in found and "by_defect_type" not in found["test"]
     for name in ("train", "val", "test"):
         assert "defect" not in found[name] and found[name]["category"] == metrics[name]["category"]
@@ -223,7 +248,7 @@ def test_a_network_without_defect_head_is_judged_by_categories(predictions, metr
 
 def test_a_network_without_category_head_is_judged_by_defects(predictions, metrics):
     rows = predictions.drop(columns=["category_predicted", "category_probability"])
-    found = evaluation.judge(rows, 100)
+    found = judge(rows, 100)
     for name in ("train", "val", "test"):
         assert "category" not in found[name] and found[name]["defect"] == metrics[name]["defect"]
 

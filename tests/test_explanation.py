@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import ndimage
+from sklearn.metrics import roc_auc_score
 
 from twinhead import evaluation
 from twinhead.attribution import localisation
@@ -38,7 +40,7 @@ def peak(row: int, column: int) -> np.ndarray:
 
 
 def score(heat: np.ndarray, mask: np.ndarray) -> dict:
-    return localisation.score(table("hit"), [heat], {10: mask}).metrics
+    return localisation.score(table("hit"), [heat], {10: mask}, len(mask)).metrics
 
 
 def test_outcomes_compare_the_decision_with_the_truth():
@@ -92,14 +94,15 @@ def test_the_tolerance_grows_with_the_image():
 def test_scores_are_means_over_the_masked_defects_and_apart_for_those_found():
     maps = [peak(110, 110), peak(0, 0), peak(110, 110)]
     rows = table("hit", "miss", "hit")
-    found = localisation.score(rows, maps, {10: square(), 11: square()}).metrics
+    found = localisation.score(rows, maps, {10: square(), 11: square()}, SIDE).metrics
     assert (found["images"], found["pointing_hit"], found["energy_in_mask"]) == (2, 0.5, 0.5)
     assert (found["found"]["images"], found["found"]["pointing_hit"]) == (1, 1)
 
 
 def test_pixel_auroc_takes_the_pixels_of_all_images_together():
     maps = [0.1 * square().astype(np.float32), np.full((SIDE, SIDE), 0.2, np.float32)]
-    found = localisation.score(table("hit", "hit"), maps, {10: square(), 11: square()}).metrics
+    masks = {10: square(), 11: square()}
+    found = localisation.score(table("hit", "hit"), maps, masks, SIDE).metrics
     # Defective pixels at 0.1 and 0.2, others at 0 and 0.2: of four equal groups of pairs one is
     # lost and one is tied.
     assert found["pixel_auroc"] == pytest.approx((1 + 0 + 1 + 0.5) / 4)
@@ -107,28 +110,87 @@ def test_pixel_auroc_takes_the_pixels_of_all_images_together():
 
 def test_heat_on_good_images_is_told_in_units_of_the_common_scale():
     maps = [np.full((4, 4), value, np.float32) for value in (8, 2, 4)]
-    scores = localisation.score(table("hit", "pass", "false_alarm"), maps, {})
+    scores = localisation.score(table("hit", "pass", "false_alarm"), maps, {}, 4)
     assert scores.scale == 8 and scores.metrics["mean_activation"] == pytest.approx(3 / 8)
 
 
 @pytest.mark.parametrize("outcomes", [["hit", "miss"], ["pass", "false_alarm"]])
 def test_without_masks_nothing_is_claimed_of_them(outcomes):
     maps = [peak(3, 3), peak(4, 4)]
-    found = localisation.score(table(*outcomes), maps, {}).metrics
+    found = localisation.score(table(*outcomes), maps, {}, SIDE).metrics
     good = "pass" in outcomes
     assert found.pop("images") == 0 and (found.pop("mean_activation") is not None) == good
-    assert found.pop("found") == {"images": 0, **dict.fromkeys(found.keys() - {"pixel_auroc"})}
+    assert found.pop("found") == {"images": 0, **dict.fromkeys(found.keys() - {"pixel_auroc", "aupro"})}
     assert set(found.values()) == {None}
 
 
 def test_a_defect_as_large_as_the_image_has_no_pixel_auroc():
     found = score(peak(3, 3), np.ones((SIDE, SIDE), bool))
     assert (found["pointing_hit"], found["mask_area"], found["pixel_auroc"]) == (1, 1, None)
+    assert found["aupro"] is None
+
+
+def test_the_pixels_of_good_images_count_and_those_of_unmasked_defects_do_not():
+    """Half of the good image is as hot as the defect: a quarter of all other pixels ties."""
+    rows, warm = table("hit", "pass", "miss"), np.zeros((SIDE, SIDE), np.float32)
+    warm[: SIDE // 2] = 1
+    half = warm.astype(bool)
+    maps = [half.astype(np.float32), warm, 9 * np.ones((SIDE, SIDE), np.float32)]
+    found = localisation.score(rows, maps, {10: half}, SIDE).metrics
+    ties, others = SIDE**2 / 2, SIDE**2
+    assert found["pixel_auroc"] == pytest.approx(1 - ties / (others + ties) / 2)
+
+
+def test_a_coarse_map_is_judged_in_the_size_of_the_masks():
+    small = np.zeros((7, 7), np.float32)
+    small[3, 3] = 1
+    found = localisation.score(table("hit"), [small], {10: square(96, 128)}, SIDE).metrics
+    assert found["pointing_hit"] == 1 and found["pixel_auroc"] > 0.99
+
+
+def test_heat_below_zero_is_ordered_and_has_no_energy():
+    heat = square().astype(np.float32) - 2
+    found = score(heat, square())
+    assert (found["pixel_auroc"], found["pointing_hit"], found["energy_in_mask"]) == (1, 1, 0)
+
+
+def aupro(maps: list[np.ndarray], masks: list[np.ndarray], limit: float = 0.3) -> float:
+    """As defined, from every threshold there is: slow, and plain to read."""
+    outside = np.concatenate([m[~k] for m, k in zip(maps, masks, strict=True)])
+    regions = []
+    for heat, mask in zip(maps, masks, strict=True):
+        numbered, count = ndimage.label(mask, np.ones((3, 3)))
+        regions += [heat[numbered == number] for number in range(1, count + 1)]
+    tried = np.unique(np.concatenate([np.ravel(m) for m in maps]))[::-1]
+    false = np.array([0.0, *((outside >= t).mean() for t in tried)])
+    found = np.array([0.0, *(np.mean([(r >= t).mean() for r in regions]) for t in tried)])
+    below = false <= limit
+    x = np.append(false[below], limit)
+    y = np.append(found[below], np.interp(limit, false, found))
+    return float(np.trapezoid(y, x) / limit)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_areas_over_pixels_are_those_of_the_definition(seed):
+    rng, side = np.random.default_rng(seed), 24
+    masks = [np.zeros((side, side), bool) for _ in range(4)]
+    masks[0][2:6, 3:9] = masks[0][12:14, 12:20] = masks[1][20:, :5] = True
+    masks[2][5, 5] = masks[2][6, 6] = True  # one region: corners touch
+    # Steps of a sixteenth, so that many heats tie and none share a bin unequal.
+    maps = [
+        (np.round(16 * (rng.normal(0, 1, mask.shape) + mask)) / 16).astype(np.float32)
+        for mask in masks
+    ]
+    rows = table("hit", "hit", "miss", "pass")
+    found = localisation.score(rows, maps, {10 + n: masks[n] for n in range(3)}, side).metrics
+    truth, heat = (np.concatenate([np.ravel(x) for x in given]) for given in (masks, maps))
+    assert found["pixel_auroc"] == pytest.approx(roc_auc_score(truth, heat), abs=1e-9)
+    assert found["aupro"] == pytest.approx(aupro(maps, masks), abs=1e-9)
 
 
 def test_the_table_has_a_row_an_image_and_scores_for_those_with_a_mask():
     rows = table("hit", "pass")
-    found = localisation.score(rows, [peak(110, 110), peak(1, 1)], {10: square()}).table
+    found = localisation.score(rows, [peak(110, 110), peak(1, 1)], {10: square()}, SIDE).table
     assert found.index.tolist() == [10, 11] and found["outcome"].tolist() == ["hit", "pass"]
     assert found["pointing_hit"].notna().tolist() == [True, False]
 

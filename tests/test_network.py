@@ -11,10 +11,14 @@ import pytest
 
 from twinhead import params
 from twinhead.backbones import extraction
-from twinhead.model import heads, network
+from twinhead.model import detector, heads, network
 from twinhead.model.moments import Moments
 
-PAPER = params.Model(backbone="cnn", weights="imagenet", frozen=True, tasks=["category", "defect"])
+PAPER = params.Model(
+    backbone="cnn", weights="imagenet", frozen=True, memory=10, tasks=["category", "defect"]
+)
+DETECTED = {"anomaly_map", "unusual"}
+"""What a network that reads patches answers beside the probabilities."""
 PRETRAINED = PAPER.model_copy(update={"backbone": "efficientnet_lite0"})
 
 
@@ -59,7 +63,8 @@ def test_each_task_has_its_answer(settings: params.Model, tasks: list[str]) -> N
     model = network.build(settings.model_copy(update={"tasks": tasks}), 64, 3, seed=1)
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
     answers = model.predict(images, verbose=0)
-    assert set(answers) == set(tasks)
+    assert network.detects(model) == (settings is PRETRAINED and "defect" in tasks)
+    assert set(answers) == set(tasks) | (DETECTED if network.detects(model) else set())
     if "category" in tasks:
         assert answers["category"].shape == (2, 3)
         assert np.allclose(answers["category"].sum(axis=1), 1)
@@ -76,7 +81,8 @@ def test_answers_are_float32_whatever_the_precision(precision: str) -> None:
 
 def test_a_frozen_backbone_has_nothing_to_train(pretrained: keras.Model) -> None:
     names = {weight.path.split("/")[0] for weight in pretrained.trainable_weights}
-    assert names == {"category_hidden", "category_logits", "defect_logit"}
+    heads_and_patches = {"category_hidden", "category_logits", "defect_logit"}
+    assert names == heads_and_patches | set(detector.network_names())
     thawed = network.build(PRETRAINED.model_copy(update={"frozen": False}), 64, 3, seed=1)
     assert any("block0" in weight.path for weight in thawed.trainable_weights)
 
@@ -111,19 +117,40 @@ def test_features_and_what_follows_them_make_the_whole_network(pretrained: keras
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (3, 64, 64, 3)).astype(np.float32)
     features = network.trunk(pretrained).predict(images, verbose=0)
-    network.adapt(pretrained, moments(features, [0, 1, 2], [0, 0, 0]))
-    part = network.part_for(pretrained, features[:, None])
-    whole = pretrained.predict(images, verbose=0)
-    for task, answers in part.predict(features, verbose=0).items():
-        np.testing.assert_allclose(answers, whole[task], rtol=1e-4, atol=1e-5)
+    network.adapt(pretrained, moments(features["pooled"], [0, 1, 2], [0, 0, 0]))
+    part = network.answering_part(pretrained)
+    whole, after = (model.predict(given, verbose=0) for model, given in
+                    ((pretrained, images), (part, features)))  # fmt: skip
+    assert set(after) == set(whole)
+    for name in whole:
+        np.testing.assert_allclose(after[name], whole[name], rtol=1e-4, atol=1e-5)
+
+
+def test_the_part_that_is_trained_gives_the_heads_own_probabilities(pretrained) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (3, 64, 64, 3)).astype(np.float32)
+    pooled = network.trunk(pretrained).predict(images, verbose=0)["pooled"]
+    tasks = ["category", "defect"]
+    of_images, of_features = (
+        network.learning_part(pretrained, tasks, stored).predict(given, verbose=0)
+        for stored, given in ((False, images), (True, pooled))
+    )
+    assert set(of_images) == set(of_features) == set(tasks)
+    for task in tasks:
+        np.testing.assert_allclose(of_images[task], of_features[task], rtol=1e-4, atol=1e-5)
+    # Keras starts this head at 0: no opinion.
+    np.testing.assert_array_equal(of_features["defect"], 0.5)
 
 
 def test_the_backbone_of_the_features_is_that_of_the_network(pretrained: keras.Model) -> None:
     images = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3)).astype(np.float32)
-    alone = extraction.trunk(64).predict(images, verbose=0)
-    np.testing.assert_array_equal(
-        alone["pooled"], network.trunk(pretrained).predict(images, verbose=0)
+    alone, own = (
+        trunk.predict(images, verbose=0)
+        for trunk in (extraction.trunk(64), network.trunk(pretrained))
     )
+    assert set(alone) == set(own)
+    for name in own:
+        np.testing.assert_array_equal(alone[name], own[name])
 
 
 @pytest.mark.parametrize("settings", [PAPER, PRETRAINED])

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import judge
 from PIL import Image
 
 from twinhead import evaluation
@@ -32,7 +33,7 @@ def answers(categories: list[str], images: int = 12) -> pd.DataFrame:
 
 def draw_all(predictions: pd.DataFrame, folder: Path) -> dict[str, bytes]:
     """Draw every figure of the pipeline; return the files by name."""
-    metrics = evaluation.judge(predictions, 100)
+    metrics = judge(predictions)
     decided = evaluation.decide(predictions, metrics)
     categories = sorted(set(predictions["category"]))
     evaluation_plots.draw(decided, metrics, categories, folder)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import REPOSITORY, SIZE, save
+from conftest import REPOSITORY, SIZE, judge, save
 from dvc.utils.hydra import apply_overrides
 
 from twinhead import embedding, evaluation, params, paths, report
@@ -41,17 +41,17 @@ def render(built, split, predictions, tmp_path_factory):
         odd: tuple[tuple[str, str, str], ...] = (),
         **changes: object,
     ) -> str:
-        judged = evaluation.judge(table, RESAMPLES)
+        judged = judge(table, RESAMPLES)
         table = evaluation.decide(table, judged)
         test = localisation.with_outcomes(table[table["split"] == "test"])
         heat = [np.ones((SIZE, SIZE), np.float32)] * len(test)
-        scores = localisation.score(test, heat, built.masks if masks else {})
+        scores = localisation.score(test, heat, built.masks if masks else {}, SIZE)
         drawn = test.loc[[*test.index[test["defective"] == 1][:2], test.index[-1]]]
         for _, row in drawn.iterrows():
             save(picture, workspace / paths.OVERLAYS / localisation.describe(row)[0])
         frame = built.frame.assign(category=table["category"], defect_type=table["defect_type"])
         facts = table[["path", "category", "defect_type", "defective", "split"]]
-        guesses = baselines.judge(table, np.zeros((len(table), 2)))
+        guesses = baselines.judge(table, np.zeros((len(table), 2)).__getitem__)
         found = pd.DataFrame(odd, columns=quality.COLUMNS)
         results = Results(
             settings(**changes),
@@ -144,7 +144,7 @@ def test_the_same_results_give_the_same_page(render, page):
 
 
 def test_the_page_shows_the_numbers_of_all_splits(page, predictions):
-    metrics = evaluation.judge(predictions, RESAMPLES)
+    metrics = judge(predictions, RESAMPLES)
     for split in ("train", "val", "test"):
         values = metrics[split]["defect"]
         low, high = values["auroc_low"], values["auroc_high"]

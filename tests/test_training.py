@@ -12,9 +12,10 @@ from conftest import SIZE, Built
 from twinhead import params
 from twinhead.backbones import extraction
 from twinhead.dataset import features, splits
+from twinhead.dataset.features import POOLED
 from twinhead.dataset.store import Store
 from twinhead.errors import InputError
-from twinhead.model import network, training
+from twinhead.model import inference, training
 from twinhead.model.batches import Batches
 
 SHIPPED = params.load(Path(__file__).parents[1] / "params.yaml")
@@ -26,17 +27,17 @@ class Killed(BaseException):
 
 
 @pytest.fixture(scope="session")
-def stored(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Store:
+def stored(built: Built, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Store]:
     """The frozen backbone's features of the small data set."""
     folder, trunk = tmp_path_factory.mktemp("features"), extraction.trunk(SIZE)
     places = folder / "features", folder / "extracted.csv"
     extraction.build(trunk.predict_on_batch, list(trunk.output), built.pixels, 2, *places)
-    return features.load(places[0])[features.POOLED]
+    return features.load(places[0])
 
 
 @pytest.fixture
 def train(
-    built: Built, stored: Store, split: pd.Series, tmp_path: Path
+    built: Built, stored: dict[str, Store], split: pd.Series, tmp_path: Path
 ) -> Callable[..., training.Result]:
     def run(
         model: params.Model = CNN,
@@ -46,9 +47,9 @@ def train(
         **changes: object,
     ) -> training.Result:
         settings = SHIPPED.train.model_copy(update={"epochs": 3, "batch_size": 8} | changes)
-        inputs = network.inputs(model, built.pixels, {features.POOLED: stored})
+        source = inference.source(model, built.pixels, stored)
         return training.train(
-            inputs, SIZE, frame, split, model, settings, tmp_path / state, epoch_done
+            source.inputs, SIZE, frame, split, model, settings, tmp_path / state, epoch_done
         )
 
     return run
@@ -141,10 +142,18 @@ def test_a_single_head_has_the_same_names_in_its_history(
 def test_a_defect_head_without_defects_is_refused_with_the_remedy(
     train: Callable[..., training.Result], built: Built
 ) -> None:
-    with pytest.raises(InputError, match=r"no defective image.*model\.tasks"):
+    with pytest.raises(InputError, match=r"no defective image.*model\.tasks.*efficientnet_lite0"):
         train(frame=built.frame.assign(defective=0))
-    with pytest.raises(InputError, match="no good image"):
-        train(frame=built.frame.assign(defective=1))
+    for model in (CNN, SHIPPED.model):
+        with pytest.raises(InputError, match="no good image"):
+            train(model, frame=built.frame.assign(defective=1))
+
+
+def test_good_images_alone_suffice_on_a_pretrained_backbone(
+    train: Callable[..., training.Result], built: Built
+) -> None:
+    history = train(SHIPPED.model, frame=built.frame.assign(defective=0), epochs=2).history
+    assert "train_category_loss" in history and not [name for name in history if "defect" in name]
 
 
 def test_a_loss_that_is_no_number_stops_the_training(train: Callable[..., training.Result]) -> None:
@@ -152,22 +161,24 @@ def test_a_loss_that_is_no_number_stops_the_training(train: Callable[..., traini
         train(learning_rate=1e30, schedule="constant", epochs=8)
 
 
-def test_every_view_of_stored_features_is_seen_once_an_epoch(stored: Store) -> None:
+def test_every_view_of_stored_features_is_seen_once_an_epoch(stored: dict[str, Store]) -> None:
+    pooled = stored[POOLED]
     rows = np.array([4, 7, 9])
-    batches = Batches(stored, rows, {}, 2, SHIPPED.train, epoch=1)
+    batches = Batches(pooled, rows, {}, 2, SHIPPED.train, epoch=1)
     given = np.concatenate([batches[number][0] for number in range(len(batches))])
-    expected = stored[rows].reshape(-1, stored.shape[2])
+    expected = pooled[rows].reshape(-1, pooled.shape[2])
     assert sorted(map(bytes, given)) == sorted(map(bytes, expected))
     assert [bytes(x) for x in given] != [bytes(x) for x in expected]
 
 
-def test_the_source_of_features_gives_the_batches_of_every_epoch(stored: Store) -> None:
-    rows, targets = np.arange(len(stored)), {"defect": np.arange(len(stored), dtype=np.float32)}
-    batches = Batches(stored, rows, targets, 3, SHIPPED.train)
+def test_the_source_of_features_gives_the_batches_of_every_epoch(stored: dict[str, Store]) -> None:
+    pooled = stored[POOLED]
+    rows, targets = np.arange(len(pooled)), {"defect": np.arange(len(pooled), dtype=np.float32)}
+    batches = Batches(pooled, rows, targets, 3, SHIPPED.train)
     seen = []
     for epoch in (1, 2, 1):
         batches.start(epoch)
-        alone = Batches(stored, rows, targets, 3, SHIPPED.train, epoch)
+        alone = Batches(pooled, rows, targets, 3, SHIPPED.train, epoch)
         given = list(batches.source.as_numpy_iterator())
         assert len(given) == len(alone) > 1
         for (inputs, wanted), number in zip(given, range(len(alone)), strict=True):

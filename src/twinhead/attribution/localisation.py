@@ -191,6 +191,7 @@ def _bins(heat: np.ndarray) -> np.ndarray:
 
     Those of negative ones have it backwards.
     """
-    bits = np.ascontiguousarray(heat, np.float32).view(np.int32)
+    # Plus 0: else -0.0 would lie below 0.0.
+    bits = (np.ascontiguousarray(heat, np.float32) + np.float32(0)).view(np.int32)
     ordered = np.where(bits < 0, np.int32(-(2**31)) - bits - 1, bits)
     return (ordered >> 13) + BINS // 2
