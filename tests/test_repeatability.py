@@ -44,7 +44,7 @@ def started(workspace: Workspace) -> subprocess.Popen:
 
 def trained(workspace: Workspace) -> dict[str, str]:
     found = outputs(workspace)
-    names = ("models/", "reports/history.csv", "reports/plots/train", "metrics/train.json")
+    names = ("models/", "reports/history.csv", "reports/crossfit.csv", "metrics/train.json")
     return {name: found[name] for name in found if name.startswith(names)}
 
 
