@@ -27,6 +27,7 @@ from twinhead.partition import assignment, duplicates
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-cases", action="store_true", help="write docs/robustness.md anew")
+    parser.addoption("--each", action="store_true", help="test_edits.py: one edit at a time")
 
 
 def pytest_configure(config: pytest.Config) -> None:
