@@ -160,7 +160,7 @@ def judge(
     rule: str = "f1",
     value: float | None = None,
 ) -> dict:
-    """`evaluation.judge` with these settings; without cross-fitted answers unless some are given."""
+    """`evaluation.judge` with these settings; cross-fitted answers where some are given."""
     settings = params.Evaluate.model_construct(
         operating_point=params.OperatingPoint(rule=rule, value=value), bootstrap=resamples
     )

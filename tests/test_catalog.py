@@ -36,7 +36,8 @@ def test_rows_say_what_the_folders_say(built):
     rows = built.frame.set_index("path").to_dict("index")
     defect = rows["bolt/test/big hole/002.png"]
     assert defect.pop("sha256") and defect.pop("phash") and defect == {
-        "category": "bolt", "defect_type": "big hole", "defective": 1, "official": "test", "given": "",
+        "category": "bolt", "defect_type": "big hole", "defective": 1, "official": "test",
+        "given": "",
         "mask": "bolt/ground_truth/big hole/002_mask.png", "width": 48, "height": 48, "mode": "RGB",
     }  # fmt: skip
     good = rows["größe 2/train/good/000.jpg"]

@@ -1,4 +1,4 @@
-"""The data's own splits.csv: taken as it is, or refused in one line; and the split stage's memory."""
+"""The data's own splits.csv: taken as it is, or refused in a line; and the split's memory."""
 
 import os
 from pathlib import Path

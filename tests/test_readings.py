@@ -1,4 +1,4 @@
-"""The readings of a photograph's patches: each on its own, and as one score, map and probability."""
+"""The readings of a photograph's patches: each alone, and as one score, map and probability."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Splits: what was drawn stays, each kind has its share, and what belongs together stands together."""
+"""Splits: what was drawn stays, each kind has its share, what belongs together stays together."""
 
 import numpy as np
 import pandas as pd
@@ -120,7 +120,8 @@ def histories(draw) -> tuple[list[pd.DataFrame], params.Split]:
     test = draw(st.sampled_from([0.1, 0.2, 0.33, 0.5]))
     return frames, chosen(
         test_fraction=test, val_fraction=draw(st.sampled_from([0.1, 0.2, 0.3])),
-        seed=draw(st.integers(0, 9)), protocol=draw(st.sampled_from(["random", "random", "official"])),
+        seed=draw(st.integers(0, 9)),
+        protocol=draw(st.sampled_from(["random", "random", "official"])),
     )  # fmt: skip
 
 
