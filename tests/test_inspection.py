@@ -36,9 +36,7 @@ def model(finished: Workspace) -> Predictor:
 
 def network_of(tasks: list[str]):
     """The paper's network with these heads, untrained."""
-    settings = params.Model(
-        backbone="cnn", weights="random", frozen=False, memory=10, tasks=tasks
-    )
+    settings = params.Model(backbone="cnn", weights="random", frozen=False, memory=10, tasks=tasks)
     return network.build(settings, SIZE, len(CATEGORIES), seed=0)
 
 

@@ -22,9 +22,7 @@ def answers(seed: int, images: int = 40) -> tuple[np.ndarray, np.ndarray]:
 
 
 def choose(defective, scores, rule: str, value: float | None = None):
-    return operating_point.choose(
-        defective, scores, params.OperatingPoint(rule=rule, value=value)
-    )
+    return operating_point.choose(defective, scores, params.OperatingPoint(rule=rule, value=value))
 
 
 def thresholds(scores: np.ndarray) -> list[float]:

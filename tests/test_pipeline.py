@@ -132,17 +132,6 @@ def test_a_forced_run_leaves_the_same_lock_file_and_no_second_run(workspace):
     assert_complete(workspace, runs(workspace)[0])
 
 
-def test_a_training_made_again_with_the_same_result_keeps_its_complete_run(workspace):
-    before = runs(workspace)
-    with (workspace.root / "src/twinhead/model/heads.py").open("a") as code:
-        code.write("# another remark\n")
-    # `report` asks whether the code that is shipped with a model has changed.
-    again = ["train", "evaluate", "embed", "explain", "report"]
-    assert ran(workspace.dvc("repro", "report")) == again
-    assert len(runs(workspace)) == len(before)
-    assert_complete(workspace, runs(workspace)[0])
-
-
 def misspelt(workspace: Workspace, folder: Path) -> None:
     workspace.set({"train": {"epocs": 3}})
 

@@ -1,4 +1,4 @@
-"""The readings of a photograph's patches: each on its own, and as one score, map and probability."""
+"""The readings of a photograph's patches: each alone, and as one score, map and probability."""
 
 import keras
 import numpy as np
@@ -115,7 +115,9 @@ def test_the_maps_of_three_strides_come_on_one_grid():
     assert {x.dtype for x in found} == {np.dtype("float32")}
     assert found[0][0, 0, 0, 0] == np.mean([0, 1, 5, 6])
     np.testing.assert_array_equal(found[1], middle)
-    assert (found[2][0, 1, 1] == coarse[0, 0, 0]).all() and (found[2][0, 2, 2] == coarse[0, 1, 1]).all()
+    assert (found[2][0, 1, 1] == coarse[0, 0, 0]).all() and (
+        found[2][0, 2, 2] == coarse[0, 1, 1]
+    ).all()
 
 
 def test_how_unusual_a_photograph_is_reads_its_own_map_s_values_only():
