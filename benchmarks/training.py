@@ -74,19 +74,12 @@ def from_stored(root: Path, settings: params.Params) -> list[float]:
         stored, rows = pixels.load(files[0]), np.arange(len(frame))
         if settings.model.has_frozen_backbone:
             trunk, views = extraction.trunk(image_size), settings.features.views
-<<<<<<< HEAD
-            kept = Path(folder) / "features", Path(folder) / "extracted.csv"
-            extraction.build(trunk.predict_on_batch, list(trunk.output), stored, views, *kept)
-            stored = features.load(kept[0])[features.POOLED]
-        part = network.part_for(model, stored)
-=======
             kept, listed = Path(folder) / "features", Path(folder) / "extracted.csv"
             extraction.build(
                 trunk.predict_on_batch, list(trunk.output), stored, views, kept, listed
             )
             stored = features.load(kept)[features.POOLED]
         part = network.learning_part(model, settings.model.tasks, stored=stored.ndim == 3)
->>>>>>> t1
         _compile(part, settings)
         size = settings.train.batch_size
         batches = Batches(stored, rows[: len(rows) // size * size], targets, size, settings.train)

@@ -37,13 +37,8 @@ def test_rows_say_what_the_folders_say(built):
     defect = rows["bolt/test/big hole/002.png"]
     assert defect.pop("sha256") and defect.pop("phash") and defect == {
         "category": "bolt", "defect_type": "big hole", "defective": 1, "official": "test",
-<<<<<<< HEAD
         "given": "", "mask": "bolt/ground_truth/big hole/002_mask.png",
         "width": 48, "height": 48, "mode": "RGB",
-=======
-        "given": "",
-        "mask": "bolt/ground_truth/big hole/002_mask.png", "width": 48, "height": 48, "mode": "RGB",
->>>>>>> t1
     }  # fmt: skip
     good = rows["größe 2/train/good/000.jpg"]
     assert (good["defective"], good["official"], good["mask"]) == (0, "train", "")

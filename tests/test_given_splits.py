@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """The data's own splits.csv: taken as it is, or refused in one line; and what split remembers."""
-=======
-"""The data's own splits.csv: taken as it is, or refused in a line; and the split's memory."""
->>>>>>> t1
 
 import os
 from pathlib import Path

@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """Splits: what was drawn stays, each kind has its share, and groups stand on one side."""
-=======
-"""Splits: what was drawn stays, each kind has its share, what belongs together stays together."""
->>>>>>> t1
 
 import numpy as np
 import pandas as pd
@@ -123,18 +119,11 @@ def histories(draw) -> tuple[list[pd.DataFrame], params.Split]:
         frames.append(rows.assign(official=official, given=""))
     test = draw(st.sampled_from([0.1, 0.2, 0.33, 0.5]))
     return frames, chosen(
-<<<<<<< HEAD
         test_fraction=test,
         val_fraction=draw(st.sampled_from([0.1, 0.2, 0.3])),
         seed=draw(st.integers(0, 9)),
         protocol=draw(st.sampled_from(["random", "random", "official"])),
     )
-=======
-        test_fraction=test, val_fraction=draw(st.sampled_from([0.1, 0.2, 0.3])),
-        seed=draw(st.integers(0, 9)),
-        protocol=draw(st.sampled_from(["random", "random", "official"])),
-    )  # fmt: skip
->>>>>>> t1
 
 
 @settings(max_examples=25, deadline=None)
