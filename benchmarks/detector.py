@@ -16,6 +16,7 @@ painted   squares, smears and scratches painted on good photographs
 """
 
 import argparse
+import json
 import os
 import tempfile
 import time
@@ -34,9 +35,9 @@ import pandas as pd
 from detector_data import Photographs
 from matplotlib.figure import Figure
 
-from twinhead import evaluation, params
+from twinhead import evaluation, files, params
 from twinhead.attribution import localisation, maps
-from twinhead.dataset import catalog, splits
+from twinhead.dataset import catalog, splits, tables
 from twinhead.model import detector, fitting, inference, network, training
 from twinhead.model.inference import Source
 from twinhead.model.readings import COARSE, FINE, LEARNED, READINGS
@@ -56,7 +57,6 @@ class Fitted:
     model: keras.Model
     predictions: pd.DataFrame
     """Of every photograph, decided at the chosen threshold."""
-    crossfit: pd.DataFrame
     metrics: dict
     """As metrics/evaluate.json."""
     seconds: float
@@ -102,28 +102,47 @@ def main(
     print(mode.table(rows.apply(_numbers)))
 
 
-def fit(
-    given: Photographs, split: pd.Series, group: pd.Series, settings: params.Params
-) -> Fitted:
-    """Train the heads and the readings as the stage `train` does; answer and judge."""
+def fit(given: Photographs, split: pd.Series, group: pd.Series, settings: params.Params) -> Fitted:
+    """Train the heads and the readings as the stage `train` does; answer and judge.
+
+    What the modes have in common is trained once, and kept beside the pixels.
+    """
+    source, frame = given.source, given.frame
+    kept = given.kept / _name(frame, split, settings)
+    if not kept.exists():
+        _train(given, split, group, settings, kept)
+    model, crossfit = network.load(kept / "model.keras"), tables.read(kept / "crossfit.csv")
+    answers = inference.predict(model, source, frame, split, catalog.categories(frame))
+    metrics = evaluation.judge(answers, crossfit, settings.evaluate)
+    seconds = json.loads((kept / "seconds.json").read_text())
+    return Fitted(model, evaluation.decide(answers, metrics), metrics, seconds)
+
+
+def _train(
+    given: Photographs, split: pd.Series, group: pd.Series, settings: params.Params, kept: Path
+) -> None:
     source, frame = given.source, given.frame
     with tempfile.TemporaryDirectory() as state:
+        size = source.pixels.shape[1]
         result = training.train(
-            source.inputs,
-            source.pixels.shape[1],
-            frame,
-            split,
-            settings.model,
-            settings.train,
-            Path(state),
+            source.inputs, size, frame, split, settings.model, settings.train, Path(state)
         )
     started = time.perf_counter()
     crossfit = training.add_readings(result, source, given.masks, frame, split, group, settings)
     seconds = time.perf_counter() - started
-    model = result.best()
-    answers = inference.predict(model, source, frame, split, catalog.categories(frame))
-    metrics = evaluation.judge(answers, crossfit, settings.evaluate)
-    return Fitted(model, evaluation.decide(answers, metrics), crossfit, metrics, seconds)
+    with files.whole(kept) as folder:
+        folder.mkdir(parents=True, exist_ok=True)
+        network.save(result.best(), folder / "model.keras")
+        files.write_table(crossfit, folder / "crossfit.csv")
+        files.write_json(seconds, folder / "seconds.json")
+
+
+def _name(frame: pd.DataFrame, split: pd.Series, settings: params.Params) -> str:
+    """Of what decides a network: photographs, labels, their splits, code and params."""
+    seen = sha256(_version(settings).encode())
+    seen.update(frame.assign(split=split).to_csv().encode())
+    seen.update(f"{settings.model_dump_json(include={'model', 'train'})}".encode())
+    return seen.hexdigest()[:16]
 
 
 def heat(given: Photographs, fitted: Fitted, categories: list[str]) -> dict:

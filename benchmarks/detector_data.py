@@ -27,6 +27,8 @@ class Photographs:
     source: Source
     masks: dict[int, np.ndarray]
     """By row: (size, size), bool."""
+    kept: Path
+    """For networks that were fitted to some of them."""
 
     def only(self, rows: np.ndarray) -> "Photographs":
         """Those of some rows, numbered anew."""
@@ -35,6 +37,7 @@ class Photographs:
             self.frame.iloc[rows].reset_index(drop=True),
             Source(source.pixels[rows], {name: x[rows] for name, x in source.features.items()}),
             {new: self.masks[old] for new, old in enumerate(rows) if old in self.masks},
+            self.kept,
         )
 
     def of(self, categories: list[str]) -> "Photographs":
@@ -71,6 +74,7 @@ def prepare(
         frame.iloc[rows].reset_index(drop=True),
         Source(images[rows], {name: store[rows] for name, store in known.items()}),
         {new: masks[old] for new, old in enumerate(rows) if old in masks},
+        work / "networks",
     )
 
 

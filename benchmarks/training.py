@@ -74,10 +74,12 @@ def from_stored(root: Path, settings: params.Params) -> list[float]:
         stored, rows = pixels.load(files[0]), np.arange(len(frame))
         if settings.model.has_frozen_backbone:
             trunk, views = extraction.trunk(image_size), settings.features.views
-            kept = Path(folder) / "features", Path(folder) / "extracted.csv"
-            extraction.build(trunk.predict_on_batch, list(trunk.output), stored, views, *kept)
-            stored = features.load(kept[0])[features.POOLED]
-        part = network.part_for(model, stored)
+            kept, listed = Path(folder) / "features", Path(folder) / "extracted.csv"
+            extraction.build(
+                trunk.predict_on_batch, list(trunk.output), stored, views, kept, listed
+            )
+            stored = features.load(kept)[features.POOLED]
+        part = network.learning_part(model, settings.model.tasks, stored=stored.ndim == 3)
         _compile(part, settings)
         size = settings.train.batch_size
         batches = Batches(stored, rows[: len(rows) // size * size], targets, size, settings.train)
@@ -97,8 +99,11 @@ def from_files(root: Path, settings: params.Params) -> list[float]:
     """The pace of tf.data's own decoding, resizing and augmentation."""
     import tensorflow as tf
 
+    from twinhead.model import network
+
     model, frame, targets = _prepare(root, settings)
-    _compile(model, settings)
+    part = network.learning_part(model, settings.model.tasks, stored=False)
+    _compile(part, settings)
     change, image_size = settings.train.augmentation, SIZES[settings.model.backbone]
 
     def read(path: tf.Tensor, target: dict) -> tuple:
@@ -114,7 +119,7 @@ def from_files(root: Path, settings: params.Params) -> list[float]:
     data = data.map(read, tf.data.AUTOTUNE).batch(settings.train.batch_size, drop_remainder=True)
     data = data.prefetch(tf.data.AUTOTUNE)
     count = len(paths) // settings.train.batch_size * settings.train.batch_size
-    return _paces([lambda: model.fit(data, shuffle=False, verbose=0)], count, TURNS)
+    return _paces([lambda: part.fit(data, shuffle=False, verbose=0)], count, TURNS)
 
 
 def _prepare(root: Path, settings: params.Params) -> tuple:
@@ -123,7 +128,7 @@ def _prepare(root: Path, settings: params.Params) -> tuple:
     frame = layout.scan(root)
     size = SIZES[settings.model.backbone]
     model = network.build(settings.model, size, 15, 0, settings.train.precision)
-    return model, frame, training.targets_of(frame, settings.model)
+    return model, frame, training.targets_of(frame, settings.model.tasks)
 
 
 def _compile(model, settings: params.Params) -> None:

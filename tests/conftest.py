@@ -27,6 +27,7 @@ from twinhead.partition import assignment, duplicates
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-cases", action="store_true", help="write docs/robustness.md anew")
+    parser.addoption("--each", action="store_true", help="test_edits.py: one edit at a time")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -159,7 +160,7 @@ def judge(
     rule: str = "f1",
     value: float | None = None,
 ) -> dict:
-    """`evaluation.judge` with these settings; without cross-fitted answers unless some are given."""
+    """`evaluation.judge` with these settings; cross-fitted answers where some are given."""
     settings = params.Evaluate.model_construct(
         operating_point=params.OperatingPoint(rule=rule, value=value), bootstrap=resamples
     )

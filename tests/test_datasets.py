@@ -19,12 +19,13 @@ from conftest import REPOSITORY, SHRUNK, SIZE, photograph, save
 from PIL import Image
 
 from twinhead import paths, tracking
-from twinhead.dataset import catalog
+from twinhead.dataset import catalog, tables
 from twinhead.errors import InputError
 from twinhead.ingest import layout, quality
 from twinhead.model import training
+from twinhead.plots import evaluation as plots
 
-STAGES = ("index", "split", "features", "train", "evaluate", "embed", "explain", "report")
+STAGES = ("index", "split", "features", "train", "evaluate", "embed", "explain", "plots", "report")
 COLOURS = ((150, 60, 50), (60, 140, 60), (60, 70, 160))
 
 
@@ -97,13 +98,43 @@ def test_one_category_and_no_good_images_to_train_on(run, case, tmp_path):
 def test_no_defects_at_all(run, case, tmp_path):
     root = category(tmp_path / "photos", "a", {"train/good": 20})
     category(root, "b", {"train/good": 20}, COLOURS[1])
-    case("Data sets", "no defects at all", refused(lambda: run(root, "train"), root))
+    paper = refused(lambda: run(root, "train", model={"backbone": "cnn"}), root)
+    case("Data sets", "no defects at all, the paper's network", paper)
+    found = run(root)
+    test, point = found.evaluate["test"]["defect"], found.evaluate["operating_point"]
+    assert point["rule"] == "false_alarm_rate" and test["auroc"] is test["recall"] is None
+    assert test["accuracy"] > 0.5 and found.explain["pixel_auroc"] is None
+    what = "used: compared with good ones; what only defects can show is not defined"
+    case("Data sets", "no defects at all", what)
     one = {"model": {"tasks": ["category"]}, "explain": {"head": "category"}}
     found = run(root, **one | {"explain": one["explain"] | {"images_per_category": 1}})
     assert found.evaluate["test"]["category"]["accuracy"] > 0.9
     assert "defect" not in found.evaluate["test"]
     what = "used: the category head alone, page and plots without defects"
     case("Data sets", "no defects at all, `model.tasks: [category]`", what)
+
+
+def test_good_images_alone_train_a_detector_of_defects(run, case, tmp_path):
+    """MVTec AD's own protocol: the labelled defects of train and val are left aside."""
+    root = category(tmp_path / "photos", "a", USUAL | {"train/good": 24})
+    category(root, "b", USUAL | {"train/good": 24}, COLOURS[1])
+    found = run(root, split={"train_defects": 0, "test_fraction": 0.4})
+    metrics, test = found.evaluate, found.evaluate["test"]["defect"]
+    assert test["auroc_category_mean"] > 0.9 and test["recall"] > 0.5
+    for split in ("train", "val"):
+        known = metrics[split]["defect"]
+        assert known["defective"] == 0 and known["auroc"] is known["recall"] is known["f1"] is None
+    split = pd.read_csv(paths.SPLITS)["split"]
+    seen = split.isin(["train", "val"]).sum()  # val, and train by cross-fitting; all are good
+    assert metrics["operating_point"] == {
+        "rule": "false_alarm_rate",
+        "value": pytest.approx(max(0.02, 1 / (seen + 1))),
+        "lowest_false_alarm_rate": pytest.approx(1 / (seen + 1)),
+    }
+    assert metrics["test"]["unseen_types"]["images"] == test["defective"]
+    assert found.explain["aupro"] is not None
+    what = "used: good ones alone train it; a false-alarm rate that so many can promise is kept"
+    case("Data sets", "good images alone to train on (`split.train_defects: 0`)", what)
 
 
 def test_one_image(run, case, tmp_path):
@@ -129,7 +160,9 @@ def test_two_hundred_categories(run, case, tmp_path):
         category(tmp_path / "photos", f"c{number:03}", {"train/good": 2, "test/cut": 1}, colour)
     found = run(tmp_path / "photos", "evaluate")
     assert len(found.index["by_category"]) == 200
-    confusion = Image.open(paths.PLOTS / "evaluate/confusion_category.png")
+    names = catalog.categories(catalog.read(paths.CATALOG))
+    plots.draw(tables.read(paths.PREDICTIONS), found.evaluate, names, tmp_path)
+    confusion = Image.open(tmp_path / "confusion_category.png")
     assert max(confusion.size) < 4000
     case("Data sets", "200 categories", "used; the plots grow no wider than they can be read")
 

@@ -26,7 +26,7 @@ MAKERS = {
     ),
     paths.SPLITS: "split",
     **dict.fromkeys([paths.FEATURES, paths.EXTRACTED], "features"),
-    **dict.fromkeys([paths.MODEL, paths.CHECKPOINT, paths.HISTORY], "train"),
+    **dict.fromkeys([paths.MODEL, paths.CHECKPOINT, paths.HISTORY, paths.CROSSFIT], "train"),
     **dict.fromkeys([paths.PREDICTIONS, paths.CHARTS], "evaluate"),
     paths.EMBEDDING: "embed",
     **dict.fromkeys([paths.EXPLANATIONS, paths.HEAT_MAPS], "explain"),

@@ -120,7 +120,10 @@ def test_without_masks_nothing_is_claimed_of_them(outcomes):
     found = localisation.score(table(*outcomes), maps, {}, SIDE).metrics
     good = "pass" in outcomes
     assert found.pop("images") == 0 and (found.pop("mean_activation") is not None) == good
-    assert found.pop("found") == {"images": 0, **dict.fromkeys(found.keys() - {"pixel_auroc", "aupro"})}
+    assert found.pop("found") == {
+        "images": 0,
+        **dict.fromkeys(found.keys() - {"pixel_auroc", "aupro"}),
+    }
     assert set(found.values()) == {None}
 
 

@@ -36,7 +36,7 @@ def model(finished: Workspace) -> Predictor:
 
 def network_of(tasks: list[str]):
     """The paper's network with these heads, untrained."""
-    settings = params.Model(backbone="cnn", weights="random", frozen=False, tasks=tasks)
+    settings = params.Model(backbone="cnn", weights="random", frozen=False, memory=10, tasks=tasks)
     return network.build(settings, SIZE, len(CATEGORIES), seed=0)
 
 
@@ -46,6 +46,7 @@ def test_the_answers_are_the_pipeline_s(finished, folder, model):
     found = pd.DataFrame(model.answer(np.array(pixels)))
     assert (found["category"] == table["category_predicted"]).all()
     assert (found["defective"] == table["defect_predicted"]).all()
+    assert (found["known"] == table["known"]).all() and table["known"].any()
     for column in ("category_probability", "defect_probability"):
         assert np.abs(found[column] - table[column]).max() < 1e-4
 
@@ -55,7 +56,7 @@ def test_an_answer_does_not_depend_on_how_many_are_asked_for(model):
     together = [answer["defect_probability"] for answer in model.answer(pixels)]
     alone = model.answer(pixels[69:])[0]["defect_probability"]
     assert len(together) == 70 and together[69] == pytest.approx(alone, abs=1e-5)
-    assert model.answer(pixels[:0]) == [] and len(model.heat(pixels[:0])) == 0
+    assert model.answer(pixels[:0]) == [] and list(model.heat(pixels[:0])) == []
 
 
 def test_facts_lie_beside_the_network_or_are_said_to_be_missing(finished, tmp_path):
@@ -67,7 +68,7 @@ def test_facts_lie_beside_the_network_or_are_said_to_be_missing(finished, tmp_pa
         shutil.copy(finished.root / name, tmp_path / name)
     alone = predictor.load(tmp_path / "models/model.keras")
     with pytest.raises(InputError, match="explanations.csv is missing"):
-        alone.heat(np.zeros((1, SIZE, SIZE, 3), np.uint8))
+        next(alone.heat(np.zeros((1, SIZE, SIZE, 3), np.uint8)))
     (tmp_path / paths.metrics("evaluate")).unlink()
     with pytest.raises(InputError, match="metrics/evaluate.json is missing; run `dvc repro`"):
         predictor.load(tmp_path / "models/model.keras")
@@ -214,7 +215,27 @@ def test_a_heat_map_lies_over_the_photograph_in_its_proportions(model, tmp_path)
     image, _ = photograph(np.random.default_rng(1), (150, 60, 50), (64, 40), defective=True)
     data = save(image, tmp_path / "a.png").read_bytes()
     pixels = images.decode(data, "a", model.size)[None]
-    heat = model.heat(pixels)
-    assert heat.shape == (1, SIZE, SIZE) and heat.min() >= 0
-    drawn = np.asarray(Image.open(io.BytesIO(model.draw(data, "a", heat[0]))))
+    (heat,) = model.heat(pixels)
+    assert heat.shape == model.model.output["anomaly_map"].shape[1:]  # a number for each patch
+    drawn = np.asarray(Image.open(io.BytesIO(model.draw(data, "a", heat))))
     assert drawn.shape == image.shape
+
+
+def test_what_no_category_looks_like_is_unknown_or_defective_and_never_good(model):
+    """Frames without a product: black, white, grey, noise of every pixel and of every block."""
+    rng, frames = np.random.default_rng(0), []
+    for value in (0, 64, 128, 192, 255):
+        frames.append(np.full((SIZE, SIZE, 3), value, np.uint8))
+    for side in (1, 2, 4):
+        blocks = rng.integers(0, 256, (10, SIZE // side, SIZE // side, 3), np.uint8)
+        frames += list(blocks.repeat(side, axis=1).repeat(side, axis=2))
+    answers = model.answer(np.array(frames))
+    passed = [number for number, answer in enumerate(answers)
+              if answer["known"] and not answer["defective"]]  # fmt: skip
+    assert passed == []
+
+
+def test_good_photographs_are_known(finished):
+    table = pd.read_csv(finished.root / paths.PREDICTIONS)
+    good = table[(table["defective"] == 0) & (table["split"] == "train")]
+    assert good["known"].mean() > 0.95

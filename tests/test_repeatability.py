@@ -42,9 +42,28 @@ def started(workspace: Workspace) -> subprocess.Popen:
     )
 
 
+def test_a_training_killed_while_the_readings_are_fitted_ends_with_the_same_bytes(
+    finished, tmp_path
+):
+    """The patch networks, the memory and the calibration come after the epochs."""
+    copied = copied_files(finished, tmp_path / "copy")
+    shutil.rmtree(copied.root / "models")
+    running = started(copied)
+    for line in running.stdout:
+        if "epoch 2 of 2" in line:
+            break
+    time.sleep(random.uniform(0, 3))
+    running.send_signal(signal.SIGKILL)
+    assert running.wait() == -signal.SIGKILL
+    last = started(copied)
+    said = last.communicate()[0]
+    assert last.returncode == 0 and "epoch 1 of 2" not in said, said
+    assert trained(copied) == trained(finished)
+
+
 def trained(workspace: Workspace) -> dict[str, str]:
     found = outputs(workspace)
-    names = ("models/", "reports/history.csv", "reports/plots/train", "metrics/train.json")
+    names = ("models/", "reports/history.csv", "reports/crossfit.csv", "metrics/train.json")
     return {name: found[name] for name in found if name.startswith(names)}
 
 

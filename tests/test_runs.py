@@ -62,7 +62,7 @@ def test_two_workers_run_a_grid_on_a_new_store_with_a_model_from_the_cache(finis
     for bootstrap, run in made.items():
         name = run.data.tags["dvc.experiment"]
         assert name in names and run.data.tags["dvc.baseline"] == head(clone)
-        assert ran(clone.dvc("queue", "logs", name)) == ["evaluate", "report"]
+        assert ran(clone.dvc("queue", "logs", name)) == ["evaluate", "plots", "report"]
         clone.dvc("exp", "apply", name)
         assert f"bootstrap: {bootstrap}" in (clone.root / "params.yaml").read_text()
         assert digest(clone.root / "models/model.keras") == run.data.tags["twinhead.model"]
@@ -100,7 +100,7 @@ def test_a_failing_stage_s_run_has_failed_and_is_finished_when_it_is_mended(
     assert len(old) == len(before) and new.info.status == "FAILED"
     assert new.data.tags["twinhead.failure"] == "embed: ValueError: the map tore"
     code.write_text(whole, encoding="utf-8")
-    assert ran(workspace.dvc("repro", "report")) == ["embed", "report"]
+    assert ran(workspace.dvc("repro", "report")) == ["embed", "plots", "report"]
     mended, *others = runs(workspace)
     assert len(others) == len(before) and mended.info.run_id == new.info.run_id
     assert "dvc.experiment" not in mended.data.tags  # which failed, so that DVC hasn't kept it

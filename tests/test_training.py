@@ -4,6 +4,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,7 +16,7 @@ from twinhead.dataset import features, splits
 from twinhead.dataset.features import POOLED
 from twinhead.dataset.store import Store
 from twinhead.errors import InputError
-from twinhead.model import inference, training
+from twinhead.model import inference, memory, network, training
 from twinhead.model.batches import Batches
 
 SHIPPED = params.load(Path(__file__).parents[1] / "params.yaml")
@@ -186,6 +187,38 @@ def test_the_source_of_features_gives_the_batches_of_every_epoch(stored: dict[st
             np.testing.assert_array_equal(wanted["defect"], alone[number][1]["defect"])
         seen.append(np.concatenate([wanted["defect"] for _, wanted in given]))
     assert (seen[0] != seen[1]).any() and (seen[0] == seen[2]).all()
+
+
+@pytest.mark.parametrize("weights", ["imagenet", "random"])
+def test_a_trained_backbone_is_what_its_memory_and_references_are_taken_from(
+    built: Built, split: pd.Series, tmp_path: Path, weights: str
+) -> None:
+    model = SHIPPED.model.model_copy(update={"frozen": False, "weights": weights, "memory": 20})
+    train = SHIPPED.train.model_copy(update={"epochs": 1, "batch_size": 8, "learning_rate": 0.01})
+    settings = SHIPPED.model_copy(update={"model": model, "train": train})
+    frame = built.frame.assign(defective=0)  # good images alone: what has to be fitted is less
+    source = inference.Source(built.pixels)
+    result = training.train(source.inputs, SIZE, frame, split, model, train, tmp_path / "state")
+    group = pd.Series(range(len(frame)), frame.index)
+    crossfit = training.add_readings(result, source, {}, frame, split, group, settings)
+    assert crossfit.index.tolist() == np.flatnonzero(split == splits.TRAIN).tolist()
+    trained = result.best()
+    before = network.build(model, SIZE, 3, train.seed)
+    first = np.flatnonzero((split == splits.TRAIN) & (frame["category"] == "bolt"))
+    kept = np.asarray(trained.get_layer("fine_distance").memory)[0].astype(np.float32)
+    apart = []
+    for one in (trained, before):
+        # Whatever the network takes them for, they are asked for as the first category.
+        one.get_layer("category_logits").bias.assign([99, 0, 0])
+        one.get_layer("fine_patches").scale.assign(trained.get_layer("fine_patches").scale)
+        part = keras.Model(one.input, one.get_layer("fine_patches").output)
+        seen = part.predict(built.pixels[first].astype(np.float32), verbose=0)
+        apart.append(memory.distances(kept, seen.reshape(-1, kept.shape[1])).max())
+    assert apart[0] < 0.05 * apart[1]
+    rows = np.flatnonzero(split == splits.TRAIN)
+    pooled = network.trunk(trained).predict(built.pixels[rows].astype(np.float32), verbose=0)
+    mean = np.asarray(trained.get_layer("shared").mean)
+    np.testing.assert_allclose(mean, pooled[POOLED].mean(axis=0), rtol=1e-3, atol=1e-3)
 
 
 def test_a_loss_that_is_no_number_ends_the_training_with_the_epochs_before_kept(

@@ -17,6 +17,8 @@ CANDIDATES = 1024
 """Among so many of the farthest patches the next ones are looked for."""
 BLOCK = 16_384
 """Patches whose distances are updated at a time."""
+EQUAL = 1e-6
+"""Squared distances below this share of the largest square are rounding errors."""
 POOL = 250_000
 """Patches that are chosen from at a time: 600 photographs of 400 patches."""
 
@@ -52,6 +54,7 @@ def k_centre(patches: np.ndarray, count: int) -> np.ndarray:
     chosen ones are never taken.
     """
     squares = np.einsum("ij,ij->i", patches, patches)
+    equal = EQUAL * squares.max()
     first = int(((patches - patches.mean(axis=0)) ** 2).sum(axis=1).argmax())
     chosen, distance = [first], squares - 2 * (patches @ patches[first]) + squares[first]
     distance[first] = -1
@@ -67,7 +70,7 @@ def k_centre(patches: np.ndarray, count: int) -> np.ndarray:
         between -= 2 * (patches[candidates] @ patches[candidates].T)
         while len(chosen) + len(new) < count:
             farthest = int(near.argmax())
-            if near[farthest] < limit or near[farthest] <= 0:
+            if near[farthest] < limit or near[farthest] <= equal:
                 break
             new.append(farthest)
             np.minimum(near, between[farthest], out=near)

@@ -1,0 +1,192 @@
+"""Fitting the readings: good images suffice, odd categories do no harm, the same in and out."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from twinhead import params
+from twinhead.dataset import splits
+from twinhead.model import detector, fitting, network
+from twinhead.model.detector import WIDTHS
+from twinhead.model.fitting import FOLDS
+
+SIDE = 32
+GRIDS = {"stage3": 4, "stage5": 2, "stage7": 1}
+"""Cells a side of the maps of a photograph of SIDE pixels."""
+SETTINGS = params.Model(
+    backbone="efficientnet_lite0",
+    weights="imagenet",
+    frozen=True,
+    memory=10,
+    tasks=["category", "defect"],
+)
+SCHEDULE = fitting.Schedule(epochs=2, batch_size=8, learning_rate=0.001, seed=3)
+CATEGORIES = 4
+
+
+@pytest.fixture(scope="module")
+def built() -> tuple[keras.Model, list[np.ndarray]]:
+    model = network.build(SETTINGS, SIDE, CATEGORIES, seed=1)
+    return model, model.get_weights()
+
+
+@pytest.fixture
+def model(built) -> keras.Model:
+    """The network as it was built."""
+    built[0].set_weights(built[1])
+    return built[0]
+
+
+def data(counts: list[tuple[int, int]], seed: int = 0) -> fitting.Data:
+    """So many good and defective images of each category, with made-up features; all train.
+
+    A category has its own mean; a defect shifts the features of one corner.
+    """
+    rng, kinds = np.random.default_rng(seed), []
+    for number, (good, defective) in enumerate(counts):
+        kinds += [(number, 0)] * good + [(number, 1)] * defective
+    category, defective = np.array(kinds).T
+    images = len(kinds)
+    pooled = rng.normal(0, 1, (images, 1, 1408)) + 3 * category[:, None, None]
+    pooled += 0.5 * defective[:, None, None]
+    maps = {}
+    for name, side in GRIDS.items():
+        values = rng.normal(0, 1, (images, side, side, WIDTHS[name]))
+        values += 2 * category[:, None, None, None]
+        values[:, 0, 0] += 4 * defective[:, None]
+        maps[name] = values.astype(np.float16)
+    return fitting.Data(
+        pooled.astype(np.float32),
+        maps,
+        category.astype(np.int32),
+        defective,
+        np.full(images, splits.TRAIN),
+        np.arange(images),
+        {},
+        CATEGORIES,
+    )
+
+
+def answers(model: keras.Model, given: fitting.Data) -> dict[str, np.ndarray]:
+    inputs = given.maps | {"pooled": given.pooled[:, 0]}
+    return network.answering_part(model).predict(inputs, verbose=0)
+
+
+ODD = data([(8, 4), (1, 3), (0, 3), (1, 0)])
+"""An ordinary category; one with a single good image; one without; one of a single image."""
+
+
+@pytest.fixture(scope="module")
+def fitted(built, tmp_path_factory) -> tuple[pd.DataFrame, list[np.ndarray], bytes]:
+    """What came of ODD: the table, the weights and the network's file."""
+    model, weights = built
+    model.set_weights(weights)
+    table = fitting.fit(model, ODD, SCHEDULE)
+    file = tmp_path_factory.mktemp("fitted") / "model.keras"
+    network.save(model, file)
+    return table, model.get_weights(), file.read_bytes()
+
+
+def test_categories_with_one_good_image_none_or_one_image_do_no_harm(model, fitted):
+    table, weights, _ = fitted
+    odd = ODD
+    model.set_weights(weights)
+    assert len(table) == len(odd.category) and np.isfinite(table.to_numpy(float)).all()
+    assert all(np.isfinite(np.asarray(weight)).all() for weight in model.weights)
+    found = answers(model, odd)
+    assert all(np.isfinite(values).all() for values in found.values())
+    own = table[odd.category == 0]
+    assert own["score"][odd.defective[own.index] == 1].min() > (
+        own["score"][odd.defective[own.index] == 0].median()
+    )
+
+
+def test_the_same_images_give_the_same_file(model, fitted, tmp_path):
+    keras.utils.set_random_seed(99)  # whatever has run before
+    table = fitting.fit(model, ODD, SCHEDULE)
+    network.save(model, tmp_path / "again.keras")
+    assert table.to_csv() == fitted[0].to_csv()
+    assert (tmp_path / "again.keras").read_bytes() == fitted[2]
+
+
+@pytest.fixture
+def good() -> fitting.Data:
+    return data([(12, 0), (12, 0), (2, 0), (1, 0)])
+
+
+def test_good_images_alone_give_a_detector(model, good):
+    table = fitting.fit(model, good, SCHEDULE)
+    assert (table["pooled"] == 0).all() and (table["learned"] == 0).all()
+    for name in ("score", "map_score"):
+        weight = np.asarray(model.get_layer(name).weight)
+        np.testing.assert_array_equal(weight, np.tile(fitting.PRIOR, (CATEGORIES, 1)))
+    assert (np.asarray(model.get_layer("defect").offset) == fitting.GOOD_ONLY_OFFSET).all()
+    shown = data([(12, 12), (12, 12), (0, 0), (0, 0)], seed=9)
+    # The category is asked for, not guessed: its head is untrained.
+    found = {}
+    for number in range(2):
+        own = shown.category == number
+        model.get_layer("category_logits").bias.assign(50.0 * np.eye(CATEGORIES)[number])
+        found[number] = answers(model, shown)["defect"][own, 0]
+        bad = shown.defective[own] == 1
+        assert found[number][bad].min() > found[number][~bad].max()
+
+
+def test_an_image_is_read_by_what_the_others_have_given(model, good):
+    """By a memory that holds its own patches an image would be flawless."""
+    table = fitting.fit(model, good, SCHEDULE)
+    layer = model.get_layer("fine_distance")
+    assert layer.capacity == 10
+    two = table[good.category < 2]
+    assert np.exp(two["fine"]).min() > 0.1
+    assert set(two["fold"]) == set(range(FOLDS))
+
+
+def test_a_group_lies_in_one_fold_and_folds_are_of_one_size():
+    given = data([(30, 12), (9, 0), (3, 3), (0, 0)])
+    pairs = np.arange(len(given.category)) // 3  # of one kind: the counts are multiples of three
+    given = fitting.Data(**vars(given) | {"group": pairs})
+    fold = fitting._folds(given, np.arange(len(pairs)), seed=0)
+    assert all(len(set(fold[pairs == number])) == 1 for number in np.unique(pairs))
+    counts = np.bincount(fold[(given.category == 0) & (given.defective == 0)], minlength=FOLDS)
+    assert counts.max() - counts.min() <= 3
+    assert (fold == fitting._folds(given, np.arange(len(pairs)), seed=0)).all()
+
+
+def test_weights_are_never_negative_and_the_memory_never_falls_silent():
+    rng = np.random.default_rng(0)
+    truth = np.tile([0, 1], 40)
+    values = rng.normal(0, 1, (80, 4)) - 3 * truth[:, None] * [1, 1, 1, 0]  # they speak against it
+    weight = fitting._weights(values, np.repeat([0, 1], 40), truth, 2)
+    assert (weight >= fitting.LEAST).all() and fitting.LEAST[1] > 0
+
+
+def test_calibrated_probabilities_are_right_on_average():
+    rng = np.random.default_rng(0)
+    category = rng.integers(0, 2, 4000)
+    score = rng.normal(0, 2, 4000)
+    truth = (rng.random(4000) < 1 / (1 + np.exp(1 - 1.5 * score - category))).astype(int)
+    slope, offset = fitting._platt(score, category, truth, 3)
+    assert slope == pytest.approx(1.5, abs=0.15)
+    assert offset[1] - offset[0] == pytest.approx(1, abs=0.3)
+    assert np.isfinite(offset[2])  # a category of which there is nothing
+
+
+@pytest.mark.parametrize("categories", [15])
+def test_fifteen_categories_fit_into_40_mb(categories, tmp_path):
+    settings = SETTINGS.model_copy(update={"memory": 2000})
+    network.save(network.build(settings, 320, categories, seed=1), tmp_path / "model.keras")
+    assert (tmp_path / "model.keras").stat().st_size < 40e6
+
+
+def test_the_patch_networks_start_without_an_opinion(built):
+    model, weights = built
+    model.set_weights(weights)
+    for name in detector.network_names():
+        part: Callable = model.get_layer(name)
+        given = [np.random.default_rng(0).normal(0, 9, (1, 2, 2, width)).astype(np.float32)
+                 for width in (sum(WIDTHS.values()), 1)]  # fmt: skip
+        np.testing.assert_array_equal(np.asarray(part(given)), -2)
