@@ -118,7 +118,7 @@ def choose(table: pd.DataFrame, per_category: int, seed: int) -> list[int]:
 
 
 def describe(row: pd.Series) -> tuple[str, str, str]:
-    """Return an overlay's file name, its title and a line of what the network said."""
+    """Return an overlay's file name, its title and a line with the network's answers."""
     names = {
         "hit": "defect found", "miss": "defect missed", "false_alarm": "false alarm",
         "pass": "rightly passed", "right": "category right", "wrong": "category wrong",

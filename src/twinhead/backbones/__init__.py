@@ -1,1 +1,1 @@
-"""The convolutional parts a network can stand on: one module each, all with the same face."""
+"""Backbones: a module with a function `build` each; their weights, and the features they give."""

@@ -1,4 +1,4 @@
-"""What the frozen backbone says of the catalog's images: a store for each kind of array."""
+"""The stored features of the catalog's images: a store for each map, and for the pooled ones."""
 
 from pathlib import Path
 

@@ -20,7 +20,7 @@ def load_masks(path: Path, frame: pd.DataFrame) -> "Masks":
 
 
 class Masks(Mapping):
-    """Masks by the image's number, each read when it is asked for; one that is empty is none."""
+    """Masks by the image's number, each read when it is indexed; an empty one counts as none."""
 
     def __init__(self, store: Store, numbers: np.ndarray) -> None:
         self.store = store

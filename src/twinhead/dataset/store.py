@@ -1,4 +1,4 @@
-"""One array for each image, in a folder of shards: what is asked for is read, and nothing else.
+"""One array for each image, in a folder of shards, of which only the indexed rows are read.
 
 `index.json` has the dtype, the shape of one image's array, and the shards in their order: a name
 and the keys of the rows. Each shard is a NumPy file, (rows, …). twinhead/sharding.py writes them.
@@ -26,7 +26,7 @@ class Store:
     """The arrays of n images, read as NumPy reads an array of (n, …).
 
     `store[row]`, `store[start:stop]`, `store[rows]` and, with further indices for each row's array,
-    `store[rows, views]` give arrays in memory. A shard is mapped when a row of it is asked for.
+    `store[rows, views]` give arrays in memory. A shard is mapped when a row of it is read.
     """
 
     def __init__(self, path: Path) -> None:

@@ -12,7 +12,7 @@ from twinhead import params
 DEFAULT_THRESHOLD = 0.5
 """Where no image can choose one."""
 FALSE_ALARMS = 0.02
-"""The false-alarm rate that is asked for where there are no defects to choose by."""
+"""The false-alarm rate where there are no defects to choose by, and none is given."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ def choose(
 ) -> OperatingPoint:
     """Choose the threshold by images that the network was not fitted to.
 
-    Without defects each rule becomes a false-alarm rate: the one asked for, or FALSE_ALARMS; where
-    fewer good images are there than it takes to promise it, the lowest that they can.
+    Without defects each rule becomes a false-alarm rate: the one given, or FALSE_ALARMS. Where that
+    takes more good images than there are, it becomes the lowest rate that these can promise.
 
     Args:
         defective: (n,), 0 or 1. scores: (n,), probabilities.

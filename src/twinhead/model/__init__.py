@@ -1,1 +1,1 @@
-"""The two-headed network and how it is trained."""
+"""The network: heads, memory, readings of patches; how it is trained, fitted and used."""

@@ -1,4 +1,4 @@
-"""Three readings of one pass, on a pretrained backbone: the graph.
+"""The detector's graph: three readings of one pass, on a pretrained backbone.
 
 The pooled maps say whether the photograph as a whole is odd; the memory, how far each patch lies
 from good ones, on a fine and on a coarse grid; a small network per patch, whether it looks like a

@@ -1,4 +1,4 @@
-"""The network's answers for the images of the data set."""
+"""The network's answers for the catalog's images, and the features of its layers."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from twinhead.model.batches import PREDICT_SIZE, Batches
 
 @dataclass(frozen=True)
 class Source:
-    """What an answer starts from: stored features where the backbone is frozen, or else pixels."""
+    """The network's input: stored features where the backbone is frozen, or else pixels."""
 
     pixels: Store | np.ndarray
     features: dict[str, Store] | None = None
@@ -48,7 +48,7 @@ def answers(
     answer = tf.function(lambda batch: part(batch, training=False), reduce_retracing=True)
     for start in range(0, len(rows), PREDICT_SIZE):
         some = np.asarray(rows[start : start + PREDICT_SIZE])
-        # Always as many: an answer must not depend on how many are asked for.
+        # Always as many: an answer must not depend on the batch.
         found = answer(given.read(np.resize(some, PREDICT_SIZE)))
         yield {name: np.asarray(values)[: len(some)] for name, values in found.items()}
 

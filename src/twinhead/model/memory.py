@@ -1,4 +1,4 @@
-"""The memory of good patches: which are kept, and how far a photograph's patches lie from them.
+"""The memory of good patches: choose a coreset, and measure how far other patches lie from it.
 
 Roth et al., Towards Total Recall in Industrial Anomaly Detection, CVPR 2022 (arXiv:2106.08265),
 for many categories in one network.

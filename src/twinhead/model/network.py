@@ -1,4 +1,4 @@
-"""The two-headed network: a backbone, a shared layer, a category head and a defect head."""
+"""The network: a backbone, a category head, and a defect head or the readings of patches."""
 
 import io
 import json
@@ -38,7 +38,7 @@ def build(
     It takes images (batch, image_size, image_size, 3), RGB, uint8 or float on the scale of 0 to
     255. It gives a dict with the keys of settings.tasks: `category`, (batch, categories),
     probabilities; `defect`, (batch, 1), the probability of a defect; and on a pretrained backbone
-    `anomaly_map`, (batch, height, width), in units of the score. All are float32, whatever the
+    `anomaly_map` and `unusual`, as detector.attach gives them. All are float32, whatever the
     precision. Raises InputError where pretrained weights are missing.
     """
     keras.utils.set_random_seed(seed)
@@ -69,7 +69,7 @@ def build(
 def _detecting(
     given: dict[str, keras.KerasTensor], settings: params.Model, categories: int, seed: int
 ) -> dict[str, keras.KerasTensor]:
-    """The heads for a pretrained backbone, and what its patches say where defects are asked for."""
+    """The heads for a pretrained backbone, and with `defect` the readings of its patches."""
     answers = heads.comparing(given[POOLED], settings.tasks, categories, seed)
     if "defect" not in settings.tasks:
         return answers

@@ -1,4 +1,4 @@
-"""What is read of a photograph's patches, and how the readings become one probability and one map.
+"""The layers that turn patches into readings, and readings into one probability and one map.
 
 Each layer has weights by category and takes the category's number, (batch,), as its last input.
 """

@@ -1,4 +1,4 @@
-"""Fit the network: early stopping, the best epoch kept, and a killed run taken up where it was."""
+"""Train the heads by epochs: early stopping, the best epoch kept, a killed training resumed."""
 
 import io
 import json
@@ -272,7 +272,7 @@ def check(frame: pd.DataFrame, split: pd.Series, settings: params.Model) -> Sequ
 
 
 def targets_of(frame: pd.DataFrame, tasks: Sequence[str]) -> dict[str, np.ndarray]:
-    """What each head is to say of each catalog row, by task: (rows,), int32 and float32."""
+    """Each head's target for each catalog row, by task: (rows,), int32 and float32."""
     targets = {
         "category": frame["category"].astype("category").cat.codes.to_numpy(np.int32),
         "defect": frame["defective"].to_numpy(np.float32),

@@ -250,7 +250,7 @@ def _allot(groups: _Groups, sides: dict[int, str], shares: dict[str, float]) -> 
     """The split of every group: `sides` where it is there, else what its strata lack most.
 
     A group of several photographs goes first, the largest first. Single ones follow: how many of a
-    stratum go where is said one by one, each to the split that lacks most for the number so far; of
+    stratum go where is set one by one, each to the split that lacks most for the number so far; of
     three splits that never puts any a whole photograph off. (What lacks most lacks at least 1/3, so
     it exceeds by at most 2/3. Were another one short by 1 and passed over, two would be, and the
     third would exceed by 1.) shares: of the splits that are drawn; others hold no share of these.
