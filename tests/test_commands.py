@@ -16,22 +16,21 @@ from PIL import Image
 
 from twinhead import __main__ as commands
 from twinhead import paths
-from twinhead.serving import predictor
-
-LOAD = predictor.load
 
 
 @pytest.fixture(scope="module")
-def load() -> Callable[[Path], predictor.Predictor]:
-    """Loads a network, each once: that takes seconds."""
-    loaded: dict[bytes, predictor.Predictor] = {}
+def load() -> Callable:
+    """Loads each network once: that takes seconds."""
+    from twinhead.serving import predictor
+
+    load, loaded = predictor.load, {}
 
     def once(place: Path) -> predictor.Predictor:
         if not place.is_file():
-            return LOAD(place)
+            return load(place)
         content = place.read_bytes()
         if content not in loaded:
-            loaded[content] = LOAD(place)
+            loaded[content] = load(place)
         return loaded[content]
 
     return once
@@ -44,7 +43,7 @@ def predict(finished, monkeypatch, capfd, load):
     def run(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.chdir(finished.root)
         monkeypatch.setattr(sys, "argv", ["twinhead", "predict", *map(str, arguments)])
-        monkeypatch.setattr(predictor, "load", load)
+        monkeypatch.setattr("twinhead.serving.predictor.load", load)
         with pytest.raises(SystemExit) as ended:
             commands.main()
         return ended.value.code, *capfd.readouterr()
