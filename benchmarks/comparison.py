@@ -1,21 +1,21 @@
 """Does one network with two heads beat two networks with one? Queue, run and tabulate the answer.
 
 Both backbones, each with both heads and with either one, three seeds: eighteen experiments through
-DVC's queue. The table comes from their MLflow runs and goes into docs/comparison.md, from where the
-report on these images takes it, and into README.md. An experiment that has its run already isn't
-made again, so that an interrupted comparison goes on.
+DVC's queue. The table comes from their MLflow runs and goes into docs/comparison.md, between two
+marks, from where the report on these images takes it. An experiment that has its run already isn't
+made again, so that an interrupted comparison resumes.
 
     python benchmarks/comparison.py [-S data.root=/absolute/path ...] [--backbone cnn ...]
 """
 
 import argparse
 import itertools
-from pathlib import Path
 
 import experiments
 import pandas as pd
 
 from twinhead import paths
+from twinhead.report import comparison
 
 BACKBONES = {
     "efficientnet_lite0": [],
@@ -24,7 +24,6 @@ BACKBONES = {
 }  # fmt: skip
 TASKS = {"both": "category,defect", "category": "category", "defect": "defect"}
 SEEDS = (0, 1, 2)
-README = Path("README.md")
 COLUMNS = {
     "metrics.training/parameters": "parameters",
     "metrics.training/trained_parameters": "trained",
@@ -42,10 +41,10 @@ def compare(backbones: list[str], overrides: list[str]) -> None:
     runs = experiments.finish(dict(zip(names, changes, strict=True)))
     runs = runs.set_index(pd.MultiIndex.from_tuples(cases)).sort_index()
     text = report(runs, backbones)
-    paths.COMPARISON.write_text(f"# One network or two\n\n{text}", encoding="utf-8")
-    begin, end = "<!-- comparison -->\n", "<!-- /comparison -->"
-    before, _, rest = README.read_text(encoding="utf-8").partition(begin)
-    README.write_text(before + begin + text + end + rest.partition(end)[2], encoding="utf-8")
+    before, _, rest = paths.COMPARISON.read_text(encoding="utf-8").partition(comparison.BEGIN)
+    after = rest.partition(comparison.END)[2]
+    written = "".join([before, comparison.BEGIN, text, comparison.END, after])
+    paths.COMPARISON.write_text(written, encoding="utf-8")
     print(text)
 
 

@@ -1,4 +1,4 @@
-"""Judge the model on train, val and test; val chooses the defect threshold."""
+"""Judge the model on every split; choose the threshold on val and the cross-fitted train images."""
 
 from twinhead import evaluation, files, params, paths, stage
 from twinhead.dataset import catalog, features, pixels, splits, tables

@@ -1,4 +1,4 @@
-"""Show where in a photograph the network's answer comes from; score that against the masks."""
+"""Compute the heat map of each test image, and score the maps against the masks."""
 
 from collections.abc import Iterator
 

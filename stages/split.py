@@ -1,4 +1,4 @@
-"""Say of each image whether it trains the network, tunes it or judges it."""
+"""Assign each image to train, val or test; keep groups together, and what was drawn where it is."""
 
 from twinhead import files, params, paths
 from twinhead.dataset import catalog

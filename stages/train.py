@@ -1,4 +1,4 @@
-"""Fit the network to the train split; val chooses the epoch."""
+"""Fit the network to the train split, then its memory and readings; val chooses the epoch."""
 
 import shutil
 

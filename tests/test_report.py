@@ -286,6 +286,8 @@ def test_the_comparison_is_shown_where_it_is_of_the_same_images(render):
     root = str(paths.SAMPLE)
     assert "One network or two" in render(comparison=compared, data={"root": root})
     assert "One network or two" not in render(comparison=compared, data={"root": "/photos"})
+    without = compared.replace("<!-- comparison -->", "")  # then no table is ours
+    assert "One network or two" not in render(comparison=without, data={"root": root})
 
 
 def test_what_is_odd_about_the_data_is_counted_and_named(render):

@@ -67,10 +67,10 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)
     except Exception as error:
-        told = errors.told(error)
-        if told is None:
+        message = errors.message(error)
+        if message is None:
             raise
-        for line in told.splitlines():
+        for line in message.splitlines():
             print(f"{name}: error: {line}", file=sys.stderr)
         sys.exit(FAILED)
 

@@ -1,4 +1,4 @@
-"""What a user is meant to read: the one exception for it, and the machine's own troubles."""
+"""Errors as a user reads them: bad inputs, and what the machine refused."""
 
 import errno
 import reprlib
@@ -20,11 +20,10 @@ class InputError(ValueError):
     """A file, folder, param or server that can't be used; the message says which one and why."""
 
 
-def told(error: Exception, lower: str = "") -> str | None:
-    """Say what can't be used or what the machine refused, where, and what to do about it.
+def message(error: Exception, lower: str = "") -> str | None:
+    """What can't be used or what the machine refused, where, and the remedy.
 
-    `lower` names the params that need less memory. None: the error is a defect of ours, whose
-    traceback is wanted.
+    `lower` names the params that save memory. None for a defect of ours, which wants a traceback.
     """
     if isinstance(error, InputError):
         return str(error)

@@ -1,7 +1,7 @@
 """params.yaml as frozen, validated objects, one section per stage.
 
-A limit stands where a value beyond it would ask for hours or for memory that no machine has, so
-that a zero too many is said in the first second.
+A limit stands where a value beyond it would take hours, or memory that no machine has: a zero too
+many is refused in the first second.
 """
 
 import re

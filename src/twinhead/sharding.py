@@ -60,7 +60,7 @@ def writing(
     fails leaves nothing of its own; one that is killed leaves shards that no index names, which the
     next one takes away. An OSError names `path`.
 
-    dtype, shape: of one row; where they are None the first shard tells them.
+    dtype, shape: of one row; None: those of the first shard.
     """
     writer = Writer(Path(path), dtype, shape)
     try:

@@ -1,7 +1,7 @@
 """Run a stage: `python -m twinhead.stage train` runs the function `train` of stages/train.py.
 
-Ctrl-C ends it with a line from the first moment on, also while modules load; what a user can mend
-is one line, too. Here are the lines of progress as well.
+Ctrl-C ends it with one line, also while modules load. An error that a user can mend is one line,
+too. Progress is printed from here.
 """
 
 import importlib.util
@@ -67,12 +67,9 @@ def load(name: str) -> Callable[[], None]:
 
 
 def run(function: Callable[[], None]) -> None:
-    """Run a stage; end the process with 130 if it is interrupted, and with 1 if it can't go on.
-
-    Then a line says which input can't be used, or what the machine refused.
-    """
+    """Run a stage; exit with 130 if it is interrupted, with 1 and a message if it fails."""
     name, started = function.__name__, time.monotonic()
-    for number in (signal.SIGINT, signal.SIGTERM):  # told to end, it says so to MLflow
+    for number in (signal.SIGINT, signal.SIGTERM):  # so that the run in MLflow is KILLED
         signal.signal(number, _stop)
     try:
         function()
@@ -80,10 +77,10 @@ def run(function: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         _leave()
     except Exception as error:
-        told = errors.told(error, lower=_LOWER.get(name, _SIZE))
-        if told is None:
+        message = errors.message(error, lower=_LOWER.get(name, _SIZE))
+        if message is None:
             raise
-        sys.exit("\n".join(f"{name}: error: {line}" for line in told.splitlines()))
+        sys.exit("\n".join(f"{name}: error: {line}" for line in message.splitlines()))
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler)
@@ -102,8 +99,8 @@ def parting(farewell: Callable[[], bool]) -> Iterator[None]:
 def _stop(number: int, frame: FrameType | None) -> None:
     if not _heavy:
         raise KeyboardInterrupt  # which takes half-written files away
-    said = [farewell() for farewell in _farewells]  # each, also after one that has to stay
-    if all(said):
+    left = [farewell() for farewell in _farewells]  # each, also after one that has to stay
+    if all(left):
         _leave()
 
 
@@ -124,15 +121,15 @@ def loading() -> Iterator[None]:
     """
     global _heavy, _stderr
     _heavy = True
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as written:
         sys.stderr.flush()
         _stderr = os.dup(2)
-        os.dup2(said.fileno(), 2)
+        os.dup2(written.fileno(), 2)
         try:
             yield
         except Exception:
-            said.seek(0)
-            os.write(_stderr, said.read())
+            written.seek(0)
+            os.write(_stderr, written.read())
             raise
         finally:
             os.dup2(_stderr, 2)
@@ -141,14 +138,14 @@ def loading() -> Iterator[None]:
 
 
 def progress(name: str) -> Callable[[int, int], None]:
-    """Return a callback (done, total) that says now and then how far the stage is."""
-    started = said = time.monotonic()
+    """Return a callback (done, total) that prints every few seconds how far the stage is."""
+    started = printed = time.monotonic()
 
     def tell(done: int, total: int) -> None:
-        nonlocal said
+        nonlocal printed
         now = time.monotonic()
-        if done == total or now - said > 5:
-            said = now
+        if done == total or now - printed > 5:
+            printed = now
             rate = done / max(now - started, 1e-9)
             left = f", {(total - done) / rate:.0f} s left" if done < total else ""
             print(f"{name}: {done} of {total} images, {rate:.0f} images/s{left}", flush=True)

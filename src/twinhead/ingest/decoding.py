@@ -1,4 +1,4 @@
-"""Every image of the catalog, decoded and resized once: what dataset/pixels.py reads."""
+"""Decode and resize every image once, into the stores that dataset/pixels.py reads."""
 
 import os
 from collections import deque

@@ -1,4 +1,4 @@
-"""What is odd about a data set that can be used all the same: named, counted and listed."""
+"""Remarks on a data set that can be used all the same: named, counted and listed."""
 
 from collections.abc import Iterator
 from pathlib import Path

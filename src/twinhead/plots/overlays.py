@@ -25,13 +25,13 @@ def draw(
 ) -> None:
     """One picture for each test image that `explain` has chosen.
 
-    explanations: `reports/explanations.csv`, whose `drawn` is the place in heat, (chosen, size,
-    size), float32. predictions: of every image; its index is the image's in images and masks.
+    explanations: `reports/explanations.csv`, whose `drawn` is the place in heat, (chosen, height,
+    width), float32. predictions: of every image; its index is the image's in images and masks.
     """
     chosen = explanations[explanations["drawn"] >= 0].set_index("path")
     scale = full_colour(explanations)
-    told = localisation.with_outcomes(predictions[predictions["path"].isin(chosen.index)])
-    for number, row in told.iterrows():
+    judged = localisation.with_outcomes(predictions[predictions["path"].isin(chosen.index)])
+    for number, row in judged.iterrows():
         name, title, subtitle = localisation.describe(row)
         shown = heat[chosen.at[row["path"], "drawn"]]
         overlay(images[number], masks.get(number), shown, scale, title, subtitle, folder / name)

@@ -2,9 +2,12 @@
 
 from twinhead.report.results import Results
 
+BEGIN, END = "<!-- comparison -->\n", "<!-- /comparison -->"
+"""The marks in docs/comparison.md between which benchmarks/comparison.py writes."""
+
 
 def section(results: Results) -> dict | None:
-    lines = results.comparison.splitlines()
+    lines = results.comparison.partition(BEGIN)[2].partition(END)[0].splitlines()
     if not any(f"Data: `{results.settings.data.root}`" in line for line in lines):
         return None
     head, *rows = [

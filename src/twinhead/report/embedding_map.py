@@ -1,4 +1,4 @@
-"""The t-SNE map, every image a point that tells what it is."""
+"""The t-SNE map, every image a point with its answers."""
 
 import math
 
@@ -67,7 +67,7 @@ def _placed(table: pd.DataFrame) -> np.ndarray:
 
 
 def _said(predictions: pd.DataFrame) -> pd.Series:
-    """What the network said of each image, a line for each head."""
+    """The network's answers for each image, a line for each head."""
     said = pd.Series("", predictions.index)
     if "category_predicted" in predictions:
         said += "\ntaken for " + predictions["category_predicted"]

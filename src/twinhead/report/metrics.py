@@ -82,8 +82,8 @@ def headline(results: Results) -> dict:
         if head in judged[splits.TEST]:
             measured = [with_interval(judged[split][head], name) for split in ORDER]
             guessed = [guess.get(head) for guess in guesses.values()]
-            said = ["–" if guess is None else number(guess[name]) for guess in guessed]
-            rows.append([label, *measured, *said])
+            others = ["–" if guess is None else number(guess[name]) for guess in guessed]
+            rows.append([label, *measured, *others])
     return {
         "head": ["", *ORDER, *(name.replace("_", " ") for name in guesses)],
         "rows": rows,
@@ -145,7 +145,7 @@ def _categories(test: pd.DataFrame) -> dict:
 
 
 def _matrix(truth: pd.Series, said: pd.Series, names: list[str]) -> dict[str, list[int]]:
-    """By true name: how often each name was said, in the names' order."""
+    """By true name: how often each name was predicted, in the names' order."""
     pairs = pd.crosstab(truth, said).reindex(index=names, columns=names, fill_value=0)
     return {name: [int(images) for images in counts] for name, counts in pairs.iterrows()}
 

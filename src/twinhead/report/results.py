@@ -28,7 +28,7 @@ class Results:
     remarks: pd.DataFrame
     """As `data/remarks.csv`."""
     comparison: str = ""
-    """What `make comparison` has written, of whichever images."""
+    """docs/comparison.md, where `make comparison` writes, of whichever images."""
 
     @property
     def test(self) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Answers about photographs on paper: a table to read, CSV, or JSON."""
+"""Answers about photographs as a table to read, as CSV, or as JSON."""
 
 import json
 import sys
@@ -46,9 +46,9 @@ def verdict(answer: dict) -> str:
     return "good" if answer.get("known", True) else "UNKNOWN"
 
 
-def printable(said: Path | InputError) -> str:
+def printable(given: Path | InputError) -> str:
     """A path, or what is wrong with one, as text; bytes that aren't UTF-8 are spelt out."""
-    return str(said).encode(errors="surrogateescape").decode(errors="backslashreplace")
+    return str(given).encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def check(file: Path) -> None:

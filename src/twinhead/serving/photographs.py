@@ -1,4 +1,4 @@
-"""The photographs that a command line names: found, and decoded ahead of the network."""
+"""Find the photographs that a command line names, and decode them ahead of the network."""
 
 import glob
 import os

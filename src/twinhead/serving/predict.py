@@ -1,4 +1,4 @@
-"""`twinhead predict`: look at photographs, print or write the answers, draw the heat maps."""
+"""`twinhead predict`: answer for photographs, print or write the answers, draw the heat maps."""
 
 import contextlib
 import os

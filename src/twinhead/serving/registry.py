@@ -251,8 +251,8 @@ def compare(new: pd.DataFrame, champion: pd.DataFrame) -> tuple[bool, str]:
     difference, low, high = found.values()
     if difference is None or low is None or high is None:
         return False, "no category has both good and defective test images"
-    said = f"test AUROC {difference:+.3f} (95% interval {low:+.3f} to {high:+.3f})"
-    return low > 0, said
+    why = f"test AUROC {difference:+.3f} (95% interval {low:+.3f} to {high:+.3f})"
+    return low > 0, why
 
 
 def _connect(settings: params.Params) -> str:
@@ -261,8 +261,8 @@ def _connect(settings: params.Params) -> str:
         _open_store()
         _versions(_name(settings))
     except MlflowException as error:
-        said = str(error).splitlines()[0]
-        raise InputError(f"MLflow at {store.address()} can't be used: {said}") from None
+        fault = str(error).splitlines()[0]
+        raise InputError(f"MLflow at {store.address()} can't be used: {fault}") from None
     return _name(settings)
 
 

@@ -1,4 +1,4 @@
-"""What a stage leaves goes to the experiment's run; what the run lacks is filled in from files."""
+"""Send what a stage leaves to the experiment's run; fill in from files what the run lacks."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -47,7 +47,7 @@ def running(stage: str, settings: params.Params) -> Iterator[Live]:
         live.kill()
         raise
     except Exception as error:
-        live.close(RunStatus.FAILED, errors.told(error) or f"{type(error).__name__}: {error}")
+        live.close(RunStatus.FAILED, errors.message(error) or f"{type(error).__name__}: {error}")
         raise
 
 

@@ -33,7 +33,7 @@ def _applied() -> tuple[str, str] | None:
 def _git(*arguments: str) -> str:
     """What git says, or nothing where it fails or there is none."""
     try:
-        said = subprocess.run(["git", *arguments], capture_output=True, text=True)
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True)
     except OSError:
         return ""
-    return said.stdout.strip() if said.returncode == 0 else ""
+    return done.stdout.strip() if done.returncode == 0 else ""

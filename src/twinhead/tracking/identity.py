@@ -1,4 +1,4 @@
-"""What a run is found by: the digests of the params, of the data set and of the model."""
+"""Digests of params, data set and model, by which the experiment's run is found."""
 
 import json
 from hashlib import sha256

@@ -92,7 +92,7 @@ def sign(run_id: str, settings: params.Params) -> None:
 
 
 def _describe(run_id: str, settings: params.Params) -> None:
-    """Log params and data set where the run lacks them: new, or killed before it was told."""
+    """Log params and data set where the run lacks them: new, or killed before it had them."""
     client = MlflowClient()
     inputs = client.get_run(run_id).inputs
     if inputs and inputs.dataset_inputs:
