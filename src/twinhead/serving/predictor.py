@@ -9,9 +9,8 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from twinhead import paths
+from twinhead import engine, paths
 from twinhead.attribution import gradcam, maps
 from twinhead.errors import InputError
 from twinhead.ingest import images
@@ -27,11 +26,18 @@ STORED = Path("artifacts")
 """Where an MLflow model keeps the network and the metadata, by their files' names."""
 
 
+MANY = 200
+"""Photographs for which OpenVINO's start pays: the two seconds of benchmarks/engine.py."""
+
+
 class Predictor:
     """A network with its metadata. Several threads may ask it."""
 
-    def __init__(self, model: keras.Model, known: Metadata) -> None:
-        """Raises InputError where the metadata are of another network."""
+    def __init__(self, model: keras.Model, known: Metadata, photographs: int | None = None) -> None:
+        """photographs: how many there will be, if that is known.
+
+        Raises InputError where the metadata are of another network.
+        """
         self.model, self.metadata = model, known
         self.size: int = model.input_shape[1]
         self.tasks = network.tasks(model)
@@ -41,7 +47,8 @@ class Predictor:
             *(("known",) if network.detects(model) else ()),
         ]
         """What an answer has, in this order."""
-        self._alone = threading.Lock()  # TensorFlow builds its functions at the first call
+        self._few = photographs is not None and photographs < MANY
+        self._alone = threading.Lock()  # an engine is built at the first call, and takes one
         if "category" in self.tasks:
             count = model.output["category"].shape[-1]
             if count != len(known.categories):
@@ -108,23 +115,21 @@ class Predictor:
     def _look(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         """The network's answers for some photographs, by output, (images, …) each."""
         with self._alone:
-            found = self._network(tf.constant(pixels, tf.float32))
-        return {name: values.numpy() for name, values in found.items()}
+            return self._network(pixels)
 
     @cached_property
-    def _network(self) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-        # Built once for batches of all lengths; predict_on_batch takes seconds for several of them.
-        signature = [tf.TensorSpec(self.model.input_shape, tf.float32)]
-        return tf.function(lambda batch: self.model(batch, training=False), signature)
+    def _network(self) -> engine.Engine:
+        return engine.TensorFlow(self.model) if self._few else engine.fastest(self.model)
 
     @cached_property
     def _mapper(self) -> Callable[[np.ndarray], np.ndarray]:
         return gradcam.mapper(self.model, self.metadata.head)
 
 
-def load(place: Path) -> Predictor:
+def load(place: Path, photographs: int | None = None) -> Predictor:
     """Take the network `models/model.keras` of a workspace, or the folder of an MLflow model.
 
+    photographs: how many it will be asked about, if that is known.
     Raises InputError if there is none, or if what it needs beside the network is missing.
     """
     place = Path(place)
@@ -132,7 +137,7 @@ def load(place: Path) -> Predictor:
         file, known = place / STORED / paths.MODEL.name, place / STORED / metadata.FILE
         if not known.is_file():
             raise InputError(f"{place}: not a folder of an MLflow model of twinhead")
-        return Predictor(network.load(file), metadata.read(known))
+        return Predictor(network.load(file), metadata.read(known), photographs)
     if not place.is_file():
         raise InputError(
             f"{place} is missing; run `dvc repro` or `dvc checkout`, or name another with --model"
@@ -141,7 +146,7 @@ def load(place: Path) -> Predictor:
         # The threshold in metrics/ was chosen for that one; another's would be wrong unnoticed.
         raise InputError(f"{place}: expected {paths.MODEL}, the one that the pipeline has judged")
     root = place.parents[1] if len(place.parents) > 1 else Path("..")
-    return Predictor(network.load(place), metadata.collect(root))
+    return Predictor(network.load(place), metadata.collect(root), photographs)
 
 
 def file_bytes(given: object, name: str) -> bytes:
