@@ -33,7 +33,7 @@ class OpenVino:
             raise RuntimeError("the network computes in bfloat16")
         self._openvino = _import()
         self._model, self._names = self._convert(model)
-        self._together = self._compile(min(cores(), STREAMS))
+        self._alone = self._compile(1)  # now: it tells whether this processor will do
         self.name = f"openvino {self._openvino.__version__.partition('-')[0]}"
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -55,11 +55,11 @@ class OpenVino:
         return dict(zip(self._names, found, strict=True))
 
     @cached_property
-    def _alone(self) -> Any:
-        """For a single image, which has all cores."""
-        return self._compile(1)
+    def _together(self) -> Any:
+        return self._compile(min(cores(), STREAMS))
 
     def _compile(self, streams: int) -> Any:
+        """A queue for so many images at a time; a single one has all cores."""
         hints = self._openvino.properties.hint
         settings = {
             hints.inference_precision: self._openvino.Type.f32,  # its default may be bfloat16
@@ -112,7 +112,10 @@ def fastest(model: keras.Model) -> Engine:
     try:
         return OpenVino(model)
     except (ImportError, RuntimeError) as error:
-        _say(" ".join(str(error).split())[:300])
+        fault = " ".join(str(error).split())
+        if "bad_alloc" in fault:  # else a full memory would decide on the bytes
+            raise MemoryError(fault) from error
+        _say(fault[:300])
         return TensorFlow(model)
 
 

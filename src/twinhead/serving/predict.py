@@ -40,7 +40,7 @@ def predict(options: Namespace) -> int:
     with stage.loading():
         from twinhead.serving import predictor
     with _model(options.model) as place:
-        model = predictor.load(place, len(files))
+        model = predictor.load(place)
 
     if options.overlays:
         model.check_scale()

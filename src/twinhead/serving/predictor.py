@@ -26,18 +26,11 @@ STORED = Path("artifacts")
 """Where an MLflow model keeps the network and the metadata, by their files' names."""
 
 
-MANY = 200
-"""Photographs for which OpenVINO's start pays: the two seconds of benchmarks/engine.py."""
-
-
 class Predictor:
     """A network with its metadata. Several threads may ask it."""
 
-    def __init__(self, model: keras.Model, known: Metadata, photographs: int | None = None) -> None:
-        """photographs: how many there will be, if that is known.
-
-        Raises InputError where the metadata are of another network.
-        """
+    def __init__(self, model: keras.Model, known: Metadata) -> None:
+        """Raises InputError where the metadata are of another network."""
         self.model, self.metadata = model, known
         self.size: int = model.input_shape[1]
         self.tasks = network.tasks(model)
@@ -47,7 +40,6 @@ class Predictor:
             *(("known",) if network.detects(model) else ()),
         ]
         """What an answer has, in this order."""
-        self._few = photographs is not None and photographs < MANY
         self._alone = threading.Lock()  # an engine is built at the first call, and takes one
         if "category" in self.tasks:
             count = model.output["category"].shape[-1]
@@ -119,17 +111,17 @@ class Predictor:
 
     @cached_property
     def _network(self) -> engine.Engine:
-        return engine.TensorFlow(self.model) if self._few else engine.fastest(self.model)
+        # Also for a single photograph: benchmarks/engine.py has what it takes to start.
+        return engine.fastest(self.model)
 
     @cached_property
     def _mapper(self) -> Callable[[np.ndarray], np.ndarray]:
         return gradcam.mapper(self.model, self.metadata.head)
 
 
-def load(place: Path, photographs: int | None = None) -> Predictor:
+def load(place: Path) -> Predictor:
     """Take the network `models/model.keras` of a workspace, or the folder of an MLflow model.
 
-    photographs: how many it will be asked about, if that is known.
     Raises InputError if there is none, or if what it needs beside the network is missing.
     """
     place = Path(place)
@@ -137,7 +129,7 @@ def load(place: Path, photographs: int | None = None) -> Predictor:
         file, known = place / STORED / paths.MODEL.name, place / STORED / metadata.FILE
         if not known.is_file():
             raise InputError(f"{place}: not a folder of an MLflow model of twinhead")
-        return Predictor(network.load(file), metadata.read(known), photographs)
+        return Predictor(network.load(file), metadata.read(known))
     if not place.is_file():
         raise InputError(
             f"{place} is missing; run `dvc repro` or `dvc checkout`, or name another with --model"
@@ -146,7 +138,7 @@ def load(place: Path, photographs: int | None = None) -> Predictor:
         # The threshold in metrics/ was chosen for that one; another's would be wrong unnoticed.
         raise InputError(f"{place}: expected {paths.MODEL}, the one that the pipeline has judged")
     root = place.parents[1] if len(place.parents) > 1 else Path("..")
-    return Predictor(network.load(place), metadata.collect(root), photographs)
+    return Predictor(network.load(place), metadata.collect(root))
 
 
 def file_bytes(given: object, name: str) -> bytes:
