@@ -11,18 +11,22 @@ from twinhead.dataset.features import POOLED
 def features() -> None:
     settings = params.load()
     with stage.loading():
+        from twinhead import engine
         from twinhead.backbones import extraction
 
     images = pixels.load(paths.PIXELS)
     views = settings.features.views if settings.model.has_frozen_backbone else 1
     trunk = extraction.trunk(images.shape[1])
+    describe = engine.fastest(trunk)
     computed = extraction.build(
-        trunk.predict_on_batch,
+        describe,
         list(trunk.output) if settings.model.has_frozen_backbone else [POOLED],
         images,
         views,
         paths.FEATURES,
         paths.EXTRACTED,
         stage.progress("features"),
+        engine=describe.name,
     )
-    print(f"features: {computed} of {len(images)} images went through the backbone", flush=True)
+    went = f"{computed} of {len(images)} images went through the backbone"
+    print(f"features: {went} ({describe.name})", flush=True)

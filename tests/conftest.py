@@ -3,12 +3,14 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import IO
 
 import cases
 import numpy as np
@@ -36,6 +38,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Those without a pipeline first: one is made meanwhile, see `ahead`.
+    items.sort(key=needs_pipeline)
     for item in items:
         if "case" in getattr(item, "fixturenames", ()):
             item.add_marker("case")
@@ -44,6 +48,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     paths = session.config.args == session.config.getini("testpaths")
     session.config.stash[cases.KEY].finish(whole=paths and exitstatus == 0)
+
+
+def needs_pipeline(item: pytest.Item) -> bool:
+    return "finished" in getattr(item, "fixturenames", ())
 
 
 REPOSITORY = Path(__file__).parents[1]
@@ -205,14 +213,20 @@ class Workspace:
         said, _ = started.communicate()
         return subprocess.CompletedProcess(command, started.returncode, said)
 
-    def start(self, *command: str, group: bool = False, **variables: str) -> subprocess.Popen[str]:
+    def start(
+        self,
+        *command: str,
+        group: bool = False,
+        stdout: int | IO[str] = subprocess.PIPE,
+        **variables: str,
+    ) -> subprocess.Popen[str]:
         """Start it, without waiting for its end; as a process group of its own, if asked."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         return subprocess.Popen(
             command,
             cwd=self.root,
             env=environment(**{"PATH": path, "PYTHONPATH": "src"} | variables),
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=group,
@@ -243,14 +257,55 @@ class Workspace:
         file.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
 
 
+@dataclass(frozen=True)
+class Pending:
+    """A repository in which `dvc repro report` is on its way."""
+
+    workspace: Workspace
+    process: subprocess.Popen
+    log: Path
+
+
 @pytest.fixture(scope="session")
-def finished(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+def pending(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pending]:
+    root = tmp_path_factory.mktemp("workspace")
+    workspace, log = begun(root / "twinhead", folder), root / "log"
+    with log.open("w") as file:
+        process = workspace.start("dvc", "repro", "report", group=True, stdout=file)
+    yield Pending(workspace, process, log)
+    if process.poll() is None:  # no test has waited for it
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ahead(request: pytest.FixtureRequest) -> None:
+    """Start the pipeline at once if any test needs it; the others run first."""
+    if any(map(needs_pipeline, request.session.items)):
+        request.getfixturevalue("pending")
+
+
+@pytest.fixture(scope="session")
+def finished(pending: Pending) -> Workspace:
     """A repository in which `dvc repro report` has run once, and its results are committed."""
-    workspace = begun(tmp_path_factory.mktemp("workspace") / "twinhead", folder)
-    workspace.dvc("repro", "report")
+    workspace = pending.workspace
+    assert pending.process.wait() == 0, pending.log.read_text(encoding="utf-8")
     workspace.git("add", ".")
     workspace.git("commit", "--quiet", "--message", "First results")
     return workspace
+
+
+@pytest.fixture(scope="session")
+def paper(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """The same images through the paper's network, which is trained in a second; without DVC."""
+    made = copied_files(finished, tmp_path_factory.mktemp("paper") / "twinhead")
+    made.set({"model": {"backbone": "cnn"}})
+    stages = [name for name in STAGES if name not in ("sample", "index", "split")]
+    code = f"import sys; sys.path[:0] = ['src', {str(Path(__file__).parent)!r}]; import room\n"
+    code += f"for name in {stages}: assert room.run(name)[0] == 0, name"
+    done = made.run("python", "-c", code, DVC_ROOT=str(made.root))
+    assert done.returncode == 0, done.stdout
+    return made
 
 
 def outputs(workspace: Workspace) -> dict[str, str]:
@@ -259,7 +314,8 @@ def outputs(workspace: Workspace) -> dict[str, str]:
     for name in set(STAGES) - {"sample"}:
         for out in STAGES[name]["outs"]:
             path = workspace.root / (out if isinstance(out, str) else next(iter(out)))
-            for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            inside = filter(Path.is_file, sorted(path.rglob("*")))
+            for file in inside if path.is_dir() else [path]:
                 digest = sha256(file.read_bytes()).hexdigest()
                 found[str(file.relative_to(workspace.root))] = digest
     return found

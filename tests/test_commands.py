@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
@@ -17,13 +18,32 @@ from twinhead import __main__ as commands
 from twinhead import paths
 
 
+@pytest.fixture(scope="module")
+def load() -> Callable:
+    """Loads each network once: that takes seconds."""
+    from twinhead.serving import predictor
+
+    load, loaded = predictor.load, {}
+
+    def once(place: Path) -> predictor.Predictor:
+        if not place.is_file():
+            return load(place)
+        content = place.read_bytes()
+        if content not in loaded:
+            loaded[content] = load(place)
+        return loaded[content]
+
+    return once
+
+
 @pytest.fixture
-def predict(finished, monkeypatch, capfd):
+def predict(finished, monkeypatch, capfd, load):
     """Run `twinhead predict` in the finished workspace: its exit code, stdout and stderr."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.chdir(finished.root)
         monkeypatch.setattr(sys, "argv", ["twinhead", "predict", *map(str, arguments)])
+        monkeypatch.setattr("twinhead.serving.predictor.load", load)
         with pytest.raises(SystemExit) as ended:
             commands.main()
         return ended.value.code, *capfd.readouterr()
@@ -37,8 +57,16 @@ def test_a_table_on_the_terminal(predict, folder):
     assert code == 0 and heading.split() == ["photograph", "category", "defect"]
     assert len(lines) == 12 and lines[0].startswith(f"{folder}/bolt/test/big hole/000.png  bolt")
     verdicts = [line.split()[-1] for line in lines]
-    assert set(verdicts) <= {"good", "DEFECTIVE"}
-    assert err == f"predict: 12 photographs, {verdicts.count('DEFECTIVE')} defective\n"
+    assert set(verdicts) <= {"good", "DEFECTIVE", "UNKNOWN"}
+    counted = f"predict: 12 photographs, {verdicts.count('DEFECTIVE')} defective"
+    assert err.startswith(counted) and len(err.splitlines()) == 1
+
+
+def test_a_black_frame_is_never_called_good(predict, tmp_path):
+    Image.new("RGB", (40, 40)).save(tmp_path / "black.png")
+    code, out, err = predict(tmp_path)
+    assert code == 0 and out.split()[-1] in ("UNKNOWN", "DEFECTIVE")
+    assert ("UNKNOWN" in out) <= ("1 unlike anything that was trained on" in err)
 
 
 def test_a_file_that_cannot_be_read_is_named_and_the_rest_goes_on(predict, folder, tmp_path):

@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,8 +37,13 @@ SAME = "; after that, the same bytes"
 
 
 @pytest.fixture
-def copy(finished: Workspace, tmp_path: Path) -> Workspace:
+def copy(finished: Workspace, killed: Future | None, tmp_path: Path) -> Workspace:
     return copied_files(finished, tmp_path / "copy")
+
+
+@pytest.fixture
+def copy_of_paper(paper: Workspace, tmp_path: Path) -> Workspace:
+    return copied_files(paper, tmp_path / "copy")
 
 
 def by_hand(copy: Workspace, *command: str, **options: str) -> subprocess.Popen[str]:
@@ -68,22 +74,26 @@ def repro(workspace: Workspace, name: str = "", seconds: float = 0) -> tuple[int
     return running.returncode, said
 
 
-def test_in_another_folder_and_killed_in_every_stage_it_ends_as_one_never_killed(
-    finished, folder, tmp_path, case
-):
-    other = begun(tmp_path / "another place", folder)
-    moments = {name: random.uniform(0, seconds) for name, seconds in TAKES.items()}
-    for name, seconds in moments.items():
+KILLED = "test_in_another_folder_and_killed_in_every_stage_it_ends_as_one_never_killed"
+MOMENTS = {name: random.uniform(0, seconds) for name, seconds in TAKES.items()}
+
+
+def killed_in_every_stage(folder: Path, root: Path) -> tuple[Workspace, int, str]:
+    other = begun(root / "another place", folder)
+    for name, seconds in MOMENTS.items():
         repro(other, name, seconds)
-    code, said = repro(other)
-    assert code == 0, f"killed at {moments}: {said}"
-    assert outputs(other) == outputs(finished), f"killed at {moments}"
-    locks = [(place.root / "dvc.lock").read_text(encoding="utf-8") for place in (other, finished)]
-    assert locks[0] == locks[1], f"killed at {moments}"
-    (run,) = runs(other)
-    assert_complete(other, run)
-    outcome = "the next one ends with the bytes of one never killed, and with one complete run"
-    case(SECTION, "`dvc repro` killed (-9) at a random moment of every stage", outcome)
+    return other, *repro(other)
+
+
+@pytest.fixture(scope="session")
+def killed(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Future | None]:
+    """A pipeline that is killed again and again while other tests run, if its test is asked for."""
+    root = tmp_path_factory.mktemp("killed")
+    with ThreadPoolExecutor(1) as pool:
+        asked = any(item.name == KILLED for item in request.session.items)
+        yield pool.submit(killed_in_every_stage, folder, root) if asked else None
 
 
 def test_a_lock_file_that_dvc_has_written_half_is_taken_from_git_again(workspace, case):
@@ -127,8 +137,10 @@ def namespace(tmp_path: Path) -> list[str]:
 
 
 def test_a_disk_that_takes_no_more_costs_one_line_that_names_the_output(
-    finished, copy, namespace, case
+    paper, copy_of_paper, namespace, case
 ):
+    copy = copy_of_paper
+
     tasks = sorted(FULL + OTHERS, key=lambda task: list(TAKES).index(task[0]))
     tasks += [(name, "none", "") for name in TAKES]
     room = str(Path(__file__).with_name("room.py"))
@@ -143,7 +155,7 @@ def test_a_disk_that_takes_no_more_costs_one_line_that_names_the_output(
         (line,) = errors(answer["said"])
         assert answer["code"] == 1 and line.startswith(f"{name}: error: ")
         case(SECTION, FAULTS[kind].format(name=name, place=place), f"`{line}`{SAME}")
-    assert outputs(copy) == outputs(finished)
+    assert outputs(copy) == outputs(paper)
 
 
 @contextmanager
@@ -334,7 +346,8 @@ time.time_ns = lambda: int(time.time() * 1e9)
 """
 
 
-def test_a_clock_that_jumps_by_days_changes_no_byte(finished, copy, tmp_path, case):
+def test_a_clock_that_jumps_by_days_changes_no_byte(paper, copy_of_paper, tmp_path, case):
+    copy = copy_of_paper
     (tmp_path / "sitecustomize.py").write_text(CLOCK)
     room = Path(__file__).parent
     code = f"import sys; sys.path.insert(0, {str(room)!r}); import room; sys.path[0] = 'src'\n"
@@ -344,7 +357,7 @@ def test_a_clock_that_jumps_by_days_changes_no_byte(finished, copy, tmp_path, ca
     done = by_hand(copy, "-c", code, PYTHONPATH=path)
     said, _ = done.communicate()
     assert done.returncode == 0 and said.count(": done in") == 2, said
-    assert outputs(copy) == outputs(finished)
+    assert outputs(copy) == outputs(paper)
     case(SECTION, "the clock jumps by days, back and forth", "the same bytes")
 
 
@@ -395,10 +408,26 @@ def test_ctrl_c_ends_what_has_no_run_at_once(copy, case):
         time.sleep(random.uniform(0.2, 0.5))
         assert interrupted(begun) == f"{name}: interrupted\n"
     copy.set({"data": {"image_size": 2048}})
+    known = set((copy.root / "data/pixels").iterdir())
     begun = by_hand(copy, "-m", "twinhead.stage", "index")
-    while begun.poll() is None and not list((copy.root / "data").glob("decoded.partial*")):
+    while begun.poll() is None and set((copy.root / "data/pixels").iterdir()) == known:
         time.sleep(0.01)
     assert interrupted(begun) == "index: interrupted\n" and outputs(copy) == before
     assert not list((copy.root / "data").rglob("*partial*"))
     outcome = "one line, exit code 130 within 2 seconds; nothing is lost"
     case(SECTION, "Ctrl-C in index, or while another stage loads", outcome)
+
+
+def test_in_another_folder_and_killed_in_every_stage_it_ends_as_one_never_killed(
+    finished, killed, case
+):
+    other, code, said = killed.result()
+    moments = MOMENTS
+    assert code == 0, f"killed at {moments}: {said}"
+    assert outputs(other) == outputs(finished), f"killed at {moments}"
+    locks = [(place.root / "dvc.lock").read_text(encoding="utf-8") for place in (other, finished)]
+    assert locks[0] == locks[1], f"killed at {moments}"
+    (run,) = runs(other)
+    assert_complete(other, run)
+    outcome = "the next one ends with the bytes of one never killed, and with one complete run"
+    case(SECTION, "`dvc repro` killed (-9) at a random moment of every stage", outcome)

@@ -13,10 +13,12 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import mlflow
 import pandas as pd
 import pytest
 from conftest import Workspace
 from mlflow.tracking import MlflowClient
+from mlflow.types import DataType
 
 from twinhead import paths
 from twinhead.serving import photographs, predictor
@@ -95,6 +97,7 @@ def test_the_server_answers_as_predict_does(server, finished, folder):
             assert served["defect_probability"] == pytest.approx(other, abs=1e-4)
         assert served["category"] == predicted["category"] == row["category_predicted"]
         assert served["defective"] == predicted["defective"] == bool(row["defect_predicted"])
+        assert served["known"] == predicted["known"] == bool(row["known"])
 
 
 def test_every_way_of_asking_gets_the_same_answer(server, folder):
@@ -123,6 +126,16 @@ def test_the_stored_example_is_answered(server, finished):
     example = json.loads((Path(place) / "serving_input_example.json").read_text(encoding="utf-8"))
     assert ask(server, example)[0] == 200
     assert predictor.load(Path(place)).tasks
+
+
+def test_the_signature_has_what_an_answer_has(finished):
+    client = MlflowClient(f"sqlite:///{finished.root / 'mlflow.db'}")
+    place = client.get_model_version_download_uri("twinhead", "1").removeprefix("file://")
+    columns = {column.name: column for column in mlflow.models.Model.load(place).signature.outputs}
+    required = {name for name, column in columns.items() if column.required}
+    assert required == {"category", "category_probability", "defect_probability", "defective",
+                        "known"}  # fmt: skip
+    assert columns["known"].type == DataType.boolean
 
 
 @pytest.mark.parametrize(

@@ -187,10 +187,14 @@ def extract() -> Callable[..., int]:
         pooled = batch.mean(axis=(1, 2))
         return {POOLED: pooled, "patches": batch[:, ::8, ::8].astype(np.float16)}
 
-    def run(images: Store, target: Path, views: int = 2, backbone=describe, **options) -> int:
+    def run(
+        images: Store, target: Path, views: int = 2, backbone=describe, on="NumPy", **options
+    ) -> int:
         target.mkdir(exist_ok=True)
         places = target / "features", target / "extracted.csv"
-        return extraction.build(backbone, [POOLED, "patches"], images, views, *places, **options)
+        return extraction.build(
+            backbone, [POOLED, "patches"], images, views, *places, **options, engine=on
+        )
 
     run.describe = describe
     return run
@@ -258,7 +262,7 @@ def test_equal_photographs_are_decoded_once(many, tmp_path):
         assert (built.pixels[rows[0]] == built.pixels[rows[1]]).all()
 
 
-def test_other_views_other_code_and_broken_files_are_computed_anew(
+def test_other_views_engines_and_libraries_and_broken_files_are_computed_anew(
     built, tmp_path, extract, monkeypatch
 ):
     total = extract(built.pixels, tmp_path)
@@ -270,8 +274,9 @@ def test_other_views_other_code_and_broken_files_are_computed_anew(
     assert extract(built.pixels, tmp_path) == len(set(shard))
     assert contents(tmp_path) == expected
     assert extract(built.pixels, tmp_path, views=1) == total
+    assert extract(built.pixels, tmp_path, views=1, on="another engine") == total
     monkeypatch.setattr(extraction.keras, "__version__", "another")
-    assert extract(built.pixels, tmp_path, views=1) == total
+    assert extract(built.pixels, tmp_path, views=1, on="another engine") == total
 
 
 @pytest.mark.parametrize("name", ["extracted.csv", "features/pooled/index.json"])
@@ -305,7 +310,8 @@ def test_an_array_that_is_no_longer_wanted_goes(built, tmp_path, extract):
     extract(built.pixels, tmp_path)
     alone = {POOLED: extract.describe}
     places = tmp_path / "features", tmp_path / "extracted.csv"
-    assert extraction.build(extract.describe, list(alone), built.pixels, 2, *places) == 0
+    given = extract.describe, list(alone), built.pixels, 2
+    assert extraction.build(*given, *places, engine="NumPy") == 0
     assert list(features.load(tmp_path / "features")) == [POOLED]
 
 
@@ -316,7 +322,8 @@ def test_views_are_flips_of_the_photograph(tmp_path):
     def grey(batch: np.ndarray) -> dict[str, np.ndarray]:
         return {POOLED: batch[..., 0].reshape(len(batch), -1)}
 
-    extraction.build(grey, [POOLED], stored, 4, tmp_path / "f", tmp_path / "f.csv")
+    places = tmp_path / "f", tmp_path / "f.csv"
+    extraction.build(grey, [POOLED], stored, 4, *places, engine="NumPy")
     views = features.load(tmp_path / "f")[POOLED][:].reshape(2, 4, 3, 3)
     grey = images[..., 0]
     for view, flipped in enumerate((grey, grey[:, :, ::-1], grey[:, ::-1], grey[:, ::-1, ::-1])):

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from conftest import SIZE, Built
 
-from twinhead import params
+from twinhead import engine, params
 from twinhead.backbones import extraction
 from twinhead.dataset import features, splits
 from twinhead.dataset.features import POOLED
@@ -32,7 +32,9 @@ def stored(built: Built, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     """The frozen backbone's features of the small data set."""
     folder, trunk = tmp_path_factory.mktemp("features"), extraction.trunk(SIZE)
     places = folder / "features", folder / "extracted.csv"
-    extraction.build(trunk.predict_on_batch, list(trunk.output), built.pixels, 2, *places)
+    describe = engine.fastest(trunk)
+    given = describe, list(trunk.output), built.pixels, 2
+    extraction.build(*given, *places, engine=describe.name)
     return features.load(places[0])
 
 

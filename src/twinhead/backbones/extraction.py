@@ -17,7 +17,7 @@ from twinhead.dataset.store import Store
 from twinhead.errors import InputError
 
 BATCH = 8
-"""Large batches leave the processor's cache: a quarter slower at 448 pixels a side."""
+"""Larger ones leave the processor's cache in TensorFlow: a quarter slower at 448 pixels a side."""
 FLIPS = (
     (),
     (2,),  # left to right
@@ -48,6 +48,8 @@ def build(
     path: Path,
     extracted: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    engine: str,
 ) -> int:
     """Write what the backbone says of every image; return how many images went through it.
 
@@ -61,8 +63,9 @@ def build(
         path: folder of the stores, one by each name, row i = catalog row i. `pooled` is (images,
             views, values), others (images, …) of view 0.
         extracted: file for the list of shards, a row of COLUMNS for each.
+        engine: what `describe` runs on, with its version: results of another aren't taken.
     """
-    earlier = _Earlier(path, names, pixels, _version(views), extracted)
+    earlier = _Earlier(path, names, pixels, _version(views, engine), extracted)
     first: dict[str, int] = {}
     for row, key in enumerate(pixels.keys):
         first.setdefault(key, row)
@@ -122,13 +125,14 @@ def _compute(
         }
 
 
-def _version(views: int) -> str:
+def _version(views: int, engine: str) -> str:
     """Name everything beside the pixels that decides the result."""
     modules = (efficientnet_lite0, outputs, pooling, weights)
     sources = (__file__, *(str(module.__file__) for module in modules))
     code = b"".join(Path(source).read_bytes() for source in sources)
     seen = sha256(code)
-    seen.update(f"{weights.SHA256} {tf.__version__} {keras.__version__} {views}".encode())
+    versions = f"{tf.__version__} {keras.__version__} {engine}"
+    seen.update(f"{weights.SHA256} {versions} {views}".encode())
     return seen.hexdigest()[:32]
 
 

@@ -57,7 +57,8 @@ class Likeliest(layers.Layer):
     """The number of the likeliest category: (batch, categories) to (batch,), int32."""
 
     def call(self, probabilities: keras.KerasTensor) -> keras.KerasTensor:
-        return ops.argmax(probabilities, axis=-1)
+        # Keras's argmax looks at the bits of zeros, which OpenVINO can't. Of equals, the first.
+        return ops.top_k(probabilities, 1)[1][:, 0]
 
 
 @registered

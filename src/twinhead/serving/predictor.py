@@ -9,9 +9,8 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from twinhead import paths
+from twinhead import engine, paths
 from twinhead.attribution import gradcam, maps
 from twinhead.errors import InputError
 from twinhead.ingest import images
@@ -41,7 +40,7 @@ class Predictor:
             *(("known",) if network.detects(model) else ()),
         ]
         """What an answer has, in this order."""
-        self._alone = threading.Lock()  # TensorFlow builds its functions at the first call
+        self._alone = threading.Lock()  # an engine is built at the first call, and takes one
         if "category" in self.tasks:
             count = model.output["category"].shape[-1]
             if count != len(known.categories):
@@ -108,14 +107,12 @@ class Predictor:
     def _look(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         """The network's answers for some photographs, by output, (images, …) each."""
         with self._alone:
-            found = self._network(tf.constant(pixels, tf.float32))
-        return {name: values.numpy() for name, values in found.items()}
+            return self._network(pixels)
 
     @cached_property
-    def _network(self) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-        # Built once for batches of all lengths; predict_on_batch takes seconds for several of them.
-        signature = [tf.TensorSpec(self.model.input_shape, tf.float32)]
-        return tf.function(lambda batch: self.model(batch, training=False), signature)
+    def _network(self) -> engine.Engine:
+        # Also for a single photograph: benchmarks/engine.py has what it takes to start.
+        return engine.fastest(self.model)
 
     @cached_property
     def _mapper(self) -> Callable[[np.ndarray], np.ndarray]:

@@ -24,7 +24,8 @@ class Served(PythonModel):
         self.predictor = predictor.Predictor(model, metadata.read(context.artifacts["metadata"]))
         size = self.predictor.size
         # The first answer takes seconds longer: not one that somebody waits for.
-        self.predictor.answer(np.zeros((1, size, size, 3), np.uint8))
+        for count in (1, 2):
+            self.predictor.answer(np.zeros((count, size, size, 3), np.uint8))
 
     def predict(  # type: ignore[override]  # MLflow lets the context be left out
         self, model_input: pd.DataFrame, params: dict | None = None

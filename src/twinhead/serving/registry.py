@@ -36,7 +36,8 @@ SERVED_TAG = "twinhead.served"
 RESAMPLES = 1000
 SERVED = Path(__file__).with_name("pyfunc.py")
 NEEDED = (
-    "keras", "matplotlib", "numpy", "pandas", "pillow", "pydantic", "ruamel.yaml", "tensorflow",
+    "keras", "matplotlib", "numpy", "openvino", "pandas", "pillow", "pydantic", "ruamel.yaml",
+    "tensorflow",
 )  # fmt: skip
 """What a server has to install for serving/pyfunc.py, beside MLflow."""
 

@@ -2,11 +2,11 @@
 
 import os
 import platform
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 from twinhead.model import precision
 
-VERSIONS = ("tensorflow", "keras", "numpy", "scikit-learn", "pillow")
+VERSIONS = ("tensorflow", "keras", "openvino", "numpy", "scikit-learn", "pillow")
 
 
 def facts() -> dict[str, str]:
@@ -18,8 +18,15 @@ def facts() -> dict[str, str]:
         "bfloat16": str(precision.has_bfloat16()).lower(),
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "on"),
         "python": platform.python_version(),
-        **{name: version(name) for name in VERSIONS},
+        **{name: _version(name) for name in VERSIONS},
     }
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:  # as OpenVINO may be, which has a stand-in
+        return "none"
 
 
 def cores() -> int:
