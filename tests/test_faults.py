@@ -114,7 +114,7 @@ FULL = [(name, "full", place) for name, places in {
 }.items() for place in places]  # fmt: skip
 OTHERS = [("index", "read-only", "data"), ("split", "read-only", "metrics"),
           ("train", "read-only", "models"), ("index", "limit", 10_000),
-          ("train", "limit", 8_000_000)]  # fmt: skip
+          ("train", "limit", 2_000_000)]  # fmt: skip
 FAULTS = {
     "full": "disk full under `{place}/` while `{name}` writes",
     "read-only": "`{place}/` is read-only for `{name}`",

@@ -215,3 +215,9 @@ def test_the_params_know_which_layers_can_be_mapped(backbone: str, tasks: list[s
 
 def test_params_and_network_know_the_same_backbones_from_scratch() -> None:
     assert set(network.FROM_SCRATCH) == set(params.FROM_SCRATCH)
+
+
+def test_fifteen_categories_fit_into_40_mb(tmp_path: Path) -> None:
+    settings = PRETRAINED.model_copy(update={"memory": 2000})
+    network.save(network.build(settings, 320, 15, seed=1), tmp_path / "model.keras")
+    assert (tmp_path / "model.keras").stat().st_size < 40e6

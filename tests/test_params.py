@@ -213,7 +213,7 @@ def test_values_that_contradict_each_other_are_refused(load: Load, changes, said
         ("train.epoch", r"train\.epoch is unknown; did you mean epochs\?"),
         ("train.augmentation.brigthness", r"brigthness is unknown; did you mean brightness\?"),
         ("evalute", r"evalute is unknown; did you mean evaluate\?"),
-        ("data.zzz", r"data\.zzz is unknown; known here: root, image_size, on_bad_image"),
+        ("data.zzz", r"data\.zzz is unknown; known here: root, image_size, tiles, on_bad_image"),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest_known_one(load: Load, key, said):

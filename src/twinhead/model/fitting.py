@@ -31,6 +31,8 @@ QUANTILE = 0.999
 """Of good patches' distances: the level of a ring."""
 SHARES = {FINE: (0.5, 1.0), COARSE: (1.0,)}
 """How much each map of a memory's patches counts: the finer one half."""
+LEAST_VARIATION = 0.01
+"""A map varies by at least this share of its size: in units of nothing, float16 overflows."""
 LEAST_SPREAD = 0.25
 """A category's spread of a reading counts as at least this share of the median category's."""
 SHRINK_POOLED, SHRINK_OWN, SHRINK_OFFSET = 1.0, 4.0, 0.25
@@ -206,8 +208,12 @@ def _units(model: keras.Model, given: Data, rows: np.ndarray, name: str) -> np.n
         for moment, x in zip(moments, maps, strict=True):
             flat = x.reshape(-1, x.shape[-1])
             moment.add(flat, np.zeros(len(flat), int))
-    spreads = [np.sqrt((moment.joined([0])[2] ** 2).sum()) for moment in moments]
-    return (share / np.maximum(spreads, 1e-6)).astype(np.float32)
+    units = []
+    for moment in moments:
+        _, mean, deviation = moment.joined([0])
+        spread, size = np.sqrt((deviation**2).sum()), np.sqrt((mean**2).sum())
+        units.append(max(spread, LEAST_VARIATION * size, 1e-6))
+    return (share / np.array(units)).astype(np.float32)
 
 
 def _patches(

@@ -244,7 +244,8 @@ def _adapt(
     for start in range(0, len(rows), PREDICT_SIZE):
         some = rows[start : start + PREDICT_SIZE]
         if trunk:
-            moments.add(trunk.predict_on_batch(inputs[some].astype(np.float32)), group[some])
+            found = trunk.predict_on_batch(inputs[some].astype(np.float32))
+            moments.add(found[POOLED], group[some])
         else:
             moments.add(np.concatenate(inputs[some]), np.repeat(group[some], inputs.shape[1]))
     network.adapt(model, moments)
