@@ -299,7 +299,10 @@ def few_table(rows: pd.DataFrame) -> str:
     rows = rows.assign(labelled=rows["labelled"].astype(str))
     of_all = rows[rows["category"] == "all"]
     draw_few(of_all, order, FEW)
-    lines = [f"| labelled defects a category | {' | '.join(order)} |", f"|---|{'---|' * len(order)}"]
+    lines = [
+        f"| labelled defects a category | {' | '.join(order)} |",
+        f"|---|{'---|' * len(order)}",
+    ]
     for reading in of_all["reading"].unique():
         own = of_all[of_all["reading"] == reading].groupby("labelled")["auroc"]
         cells = [_span(own.get_group(k)) if not _no_labels(reading, k) else "–" for k in order]
