@@ -145,13 +145,17 @@ def _name(frame: pd.DataFrame, split: pd.Series, settings: params.Params) -> str
     return seen.hexdigest()[:16]
 
 
-def heat(given: Photographs, fitted: Fitted, categories: list[str]) -> dict:
-    """Pixel AUROC, AUPRO and pointing of the test images of these categories."""
-    test = localisation.with_outcomes(fitted.test[fitted.test["category"].isin(categories)])
-    found = maps.maps(fitted.model, given.source, list(test.index), "defect", "best")
-    size = given.source.pixels.shape[1]
-    scores = localisation.score(test, found, given.masks, size).metrics
-    return {name: scores[name] for name in ("pixel_auroc", "aupro", "pointing_hit")}
+def heat(given: Photographs, fitted: Fitted) -> dict[str, dict]:
+    """Pixel AUROC, AUPRO and pointing of the test images, by category and of "all"."""
+    test = localisation.with_outcomes(fitted.test)
+    found = list(maps.maps(fitted.model, given.source, list(test.index), "defect", "best"))
+    size, result = given.source.pixels.shape[1], {}
+    for name in ["all", *catalog.categories(given.frame)]:
+        own = ((test["category"] == name) | (name == "all")).to_numpy()
+        shown = (found[place] for place in np.flatnonzero(own))
+        scores = localisation.score(test[own], shown, given.masks, size).metrics
+        result[name] = {key: scores[key] for key in ("pixel_auroc", "aupro", "pointing_hit")}
+    return result
 
 
 def alone(given: Photographs, fitted: Fitted, rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -186,6 +190,7 @@ def quality(given: Photographs, settings: params.Params, case: dict) -> Iterator
     test, names = fitted.metrics["test"], catalog.categories(given.frame)
     areas = {name: test["by_category"][name]["defect"]["auroc"] for name in names}
     areas = {name: area for name, area in areas.items() if area is not None}
+    heated = heat(given, fitted)
     yield {
         "category": "all",
         "auroc_mean": test["defect"]["auroc_category_mean"],
@@ -200,14 +205,12 @@ def quality(given: Photographs, settings: params.Params, case: dict) -> Iterator
         "logistic": logistic["auroc"],
         "logistic_f1": logistic["f1"],
         **_shared(test),
-        **heat(given, fitted, names),
+        **heated["all"],
     }
     for name in names:
         own = test["by_category"][name]
         rows = test | own | {"unknown": _unknown(fitted.test[fitted.test["category"] == name])}
-        yield {"category": name, "auroc": own["defect"]["auroc"], **_shared(rows)} | heat(
-            given, fitted, [name]
-        )
+        yield {"category": name, "auroc": own["defect"]["auroc"], **_shared(rows), **heated[name]}
 
 
 def _shared(test: dict) -> dict:
@@ -248,7 +251,7 @@ def official(given: Photographs, settings: params.Params, case: dict) -> Iterato
     split, group = given.split(chosen)
     fitted = fit(given, split, group, settings)
     names, test = catalog.categories(given.frame), fitted.metrics["test"]
-    train = int((split == splits.TRAIN).sum())
+    train, heated = int((split == splits.TRAIN).sum()), heat(given, fitted)
     for name in ["all", *names]:
         own = fitted.test[(fitted.test["category"] == name) | (name == "all")]
         told = own["defect_predicted"].groupby(own["defective"]).mean()
@@ -262,7 +265,7 @@ def official(given: Photographs, settings: params.Params, case: dict) -> Iterato
             "false_alarms": told.get(0),
             "recall": told.get(1),
             "refused": _unknown(own)["good"],
-            **heat(given, fitted, names if name == "all" else [name]),
+            **heated[name],
         }
 
 

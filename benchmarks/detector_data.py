@@ -4,12 +4,15 @@ Several folders become one data set: links to their files, below one root.
 """
 
 import fcntl
+import json
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+import twinhead
 from twinhead import files, params
 from twinhead.backbones import extraction
 from twinhead.dataset import catalog, features, pixels
@@ -62,9 +65,12 @@ def prepare(
         fcntl.flock(lock, fcntl.LOCK_EX)
         linked = _link(folders, work / "root")
         wanted = categories or linked
-        frame = _index(work, settings)
-        images = pixels.load(work / "pixels")
-        _describe(images, work, settings)
+        stamp, done = _stamp(work / "root", settings), work / "stamp"
+        if not done.exists() or done.read_text() != stamp:
+            _index(work, settings)
+            _describe(pixels.load(work / "pixels"), work, settings)
+            done.write_text(stamp)
+    frame, images = catalog.read(work / "catalog.csv"), pixels.load(work / "pixels")
     known = features.load(work / "features")
     masks = pixels.load_masks(work / "masks", frame)
     rows = np.flatnonzero(frame["category"].isin(wanted))
@@ -93,7 +99,18 @@ def _link(folders: list[Path], root: Path) -> list[str]:
     return found
 
 
-def _index(work: Path, settings: params.Params) -> pd.DataFrame:
+def _stamp(root: Path, settings: params.Params) -> str:
+    """Name the files, and the code and params that make pixels and features of them."""
+    seen = sha256(json.dumps(layout.state(root, layout.scan(root))).encode())
+    seen.update(f"{settings.data.image_size} {settings.features.views}".encode())
+    package = Path(twinhead.__file__).parent
+    for folder in ("backbones", "dataset", "ingest"):
+        for file in sorted((package / folder).rglob("*.py")):
+            seen.update(file.read_bytes())
+    return seen.hexdigest()
+
+
+def _index(work: Path, settings: params.Params) -> None:
     built = decoding.build(
         layout.scan(work / "root"),
         work / "root",
@@ -104,7 +121,6 @@ def _index(work: Path, settings: params.Params) -> pd.DataFrame:
         settings.data.on_bad_image,
     )
     layout.write(built.frame, work / "catalog.csv")
-    return catalog.read(work / "catalog.csv")
 
 
 def _describe(images: pixels.Store, work: Path, settings: params.Params) -> None:
