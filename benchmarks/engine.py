@@ -20,7 +20,7 @@ import numpy as np
 
 from twinhead import params, stage
 
-BATCH, TURNS = 64, 4
+BATCH, TURNS = 64, 3
 SINGLE = 16
 """Photographs one at a time, each turn."""
 ENGINES = "OpenVino", "TensorFlow"

@@ -128,7 +128,7 @@ def cores() -> int:
 
 @cache
 def _say(fault: str) -> None:
-    said = f"OpenVINO can't be used ({fault}); TensorFlow takes its place, at half the pace"
+    said = f"OpenVINO can't be used ({fault}); TensorFlow takes its place"
     print(said, file=sys.stderr, flush=True)
 
 
