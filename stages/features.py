@@ -26,7 +26,7 @@ def features() -> None:
         paths.FEATURES,
         paths.EXTRACTED,
         stage.progress("features"),
-        engine=describe.name,
+        engine=engine.version(describe),
     )
     went = f"{computed} of {len(images)} images went through the backbone"
     print(f"features: {went} ({describe.name})", flush=True)

@@ -66,7 +66,7 @@ def at_false_alarm_rate(good: np.ndarray, rate: float) -> float:
     (1 − rate)⌉-th of the n sorted scores.
     """
     place = math.ceil((len(good) + 1) * (1 - rate) - 1e-9)
-    return float(np.nextafter(good[min(place, len(good)) - 1], 2))
+    return float(np.nextafter(good[max(min(place, len(good)), 1) - 1], 2))
 
 
 def best_f1(defective: np.ndarray, scores: np.ndarray) -> float:

@@ -92,7 +92,7 @@ def build(
             try:
                 image = decoder.take(IMAGE, root / frame["path"].iat[row])
             except InputError as error:
-                image = error
+                image = InputError(str(error))  # without its traceback, which holds the bytes
             if not mask_name:
                 return image, None
             try:
@@ -100,7 +100,7 @@ def build(
                 if isinstance(image, tuple):
                     _check_shape(root / mask_name, mask[0][2:4], image[0][2:4])
             except InputError as error:
-                return image, error
+                return image, InputError(str(error))
             return image, mask
 
         with closing(_in_order(decode, total, workers)) as pairs:
@@ -212,7 +212,9 @@ class _Decoder:
                 self._values[origin] = values
                 claim.set_result(facts)
             except BaseException as error:
-                claim.set_exception(error)
+                # Its traceback would hold the file's bytes for as long as the claim is kept.
+                bare = InputError(str(error)) if isinstance(error, InputError) else error
+                claim.set_exception(bare)
                 raise
             return facts, digest, values
         try:

@@ -15,10 +15,17 @@ AHEAD = 2
 """Threads that prepare the next batches while the network learns from one; they keep the order."""
 PREDICT_SIZE = 64
 """Images in a batch that is only predicted."""
+USUAL_SIDE = 320
+"""Pixels a side up to which so many are predicted together; of larger ones fewer."""
 TOGETHER = 32
 """Batches of features that are handed over at once: one by one takes longer than learning them."""
 
 Batch = tuple[np.ndarray, dict[str, np.ndarray]]
+
+
+def at_a_time(side: int) -> int:
+    """How many photographs of so many pixels a side are predicted, or read, together."""
+    return max(1, PREDICT_SIZE * USUAL_SIDE**2 // max(side, USUAL_SIDE) ** 2)
 
 
 class Batches(keras.utils.PyDataset):

@@ -6,7 +6,7 @@ weights and the calibration.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -18,13 +18,15 @@ from scipy.special import expit
 from twinhead.dataset import splits
 from twinhead.dataset.features import POOLED as POOLED_FEATURES
 from twinhead.dataset.store import Store
+from twinhead.errors import InputError
 from twinhead.model import detector, heads, memory, readings
+from twinhead.model.batches import at_a_time
 from twinhead.model.detector import FOLDS, WIDTHS
 from twinhead.model.moments import Moments
 from twinhead.model.readings import COARSE, FINE, LEARNED, POOLED, READINGS
 
-READ = 64
-"""Photographs that are read from the stores at a time."""
+STRIDE = 16
+"""Pixels a side of a cell of the fine grid."""
 BATCH, EPOCHS, RATE, DECAY = 24, 12, 2e-3, 1e-4
 """Of the patch networks' training."""
 QUANTILE = 0.999
@@ -64,6 +66,11 @@ class Data:
     masks: Mapping[int, np.ndarray]
     """By image: (size, size), bool."""
     categories: int
+
+    @property
+    def read(self) -> int:
+        """Photographs that are read from the stores at a time."""
+        return at_a_time(STRIDE * self.grid()[0])
 
     def grid(self) -> tuple[int, int]:
         height, width = self.maps["stage5"].shape[1:3]
@@ -113,26 +120,36 @@ def fit(model: keras.Model, given: Data, schedule: Schedule) -> pd.DataFrame:
     train = np.flatnonzero(given.split == splits.TRAIN)
     fold = _folds(given, train, schedule.seed)
     learns = bool(given.defective[train].any())
-    fine = _memory(model, given, train, fold, FINE)
-    coarse = _memory(model, given, train, fold, COARSE)
+    alone = _alone(given, train, fold)
+    fine = _memory(model, given, train, fold, alone, FINE)
+    coarse = _memory(model, given, train, fold, alone, COARSE)
     _patch_statistics(model, given, train, fine)
     table = pd.DataFrame({"fold": fold}, index=train)
     table[FINE] = np.log(readings.top_mean(fine, readings.SHARE[FINE]))
     table[COARSE] = np.log(readings.top_mean(coarse, readings.SHARE[COARSE]))
-    table[POOLED], table["unusual"] = _pooled(model, given, train, fold, schedule, learns)
+    table.loc[alone, [FINE, COARSE]] = np.nan
+    table[POOLED], table["unusual"] = _pooled(model, given, train, fold, alone, schedule, learns)
     table[LEARNED] = 0.0
     if learns:
         table[LEARNED] = _patch_networks(model, given, train, fold, fine, schedule.seed)
-    _combine(model, given, table, learns)
+    _combine(model, given, table)
     return table
 
 
 def _folds(given: Data, train: np.ndarray, seed: int) -> np.ndarray:
-    """Deal the groups out to the folds, by category and kind: (training images,), integers."""
+    """Deal the groups out to the folds, by category and kind: (training images,), integers.
+
+    Raises InputError where there are fewer groups than folds.
+    """
+    if (count := len(np.unique(given.group[train]))) < FOLDS:
+        raise InputError(
+            f"the train split holds {count} groups of images (duplicates and lots count once);"
+            f" cross-fitting needs {FOLDS}"
+        )
     rng, fold = np.random.default_rng(seed), np.full(len(train), -1)
     strata = given.category[train] * 2 + given.defective[train]
+    turn = int(rng.integers(FOLDS))
     for stratum in np.unique(strata):
-        turn = int(rng.integers(FOLDS))
         groups = np.unique(given.group[train[strata == stratum]])
         for group in rng.permutation(groups):
             own = given.group[train] == group
@@ -142,13 +159,34 @@ def _folds(given: Data, train: np.ndarray, seed: int) -> np.ndarray:
     return fold
 
 
+def _alone(given: Data, train: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """Which training images no other fold can judge: (training images,), bool.
+
+    All good images of their category stand in their own fold; what the memory holds of them would
+    be compared with itself.
+    """
+    category, good = given.category[train], given.defective[train] == 0
+    found = np.zeros(len(train), bool)
+    for number in range(given.categories):
+        own = category == number
+        reference = own & good if (own & good).any() else own
+        for part in range(FOLDS):
+            found |= own & (fold == part) & (not (reference & (fold != part)).any())
+    return found
+
+
 def _memory(
-    model: keras.Model, given: Data, train: np.ndarray, fold: np.ndarray, name: str
+    model: keras.Model,
+    given: Data,
+    train: np.ndarray,
+    fold: np.ndarray,
+    alone: np.ndarray,
+    name: str,
 ) -> np.ndarray:
     """Choose the memory of the fine or the coarse patches, their units and the rings' levels.
 
     Returns each training image's distances from the memory of the other folds, over the rings'
-    levels: (training images, height, width), float32.
+    levels: (training images, height, width), float32. Where it stands `alone`, they are usual ones.
     """
     layer, scaled = model.get_layer(f"{name}_distance"), model.get_layer(f"{name}_patches")
     height, width = scaled.output.shape[1:3]
@@ -178,11 +216,14 @@ def _memory(
             patches = _patches(model, given, train[places], name, scales[category])
             for place, of_photograph in zip(places, patches, strict=True):
                 found[place] = memory.distances(of_photograph, kept).reshape(height, width)
-        usual = [
-            np.quantile(found[good][:, ring == number], QUANTILE) for number in np.unique(ring)
-        ]
-        level[category, : len(usual)] = np.maximum(np.array(usual) / max(usual[-1], 1e-6), 1)
+        if (judged := good & ~alone).any():
+            usual = [
+                np.quantile(found[judged][:, ring == number], QUANTILE)
+                for number in np.unique(ring)
+            ]
+            level[category, : len(usual)] = np.maximum(np.array(usual) / max(usual[-1], 1e-6), 1)
         found[own] /= level[category][ring]
+    found[alone] = np.median(found[~alone]) if (~alone).any() else 1.0
     layer.assign(memories)
     scaled.scale.assign(scales)
     model.get_layer(f"{name}_level").level.assign(level)
@@ -203,8 +244,8 @@ def _units(model: keras.Model, given: Data, rows: np.ndarray, name: str) -> np.n
     """One over the root of each map's total variance, so that all count alike: (maps,), float32."""
     share = np.array(SHARES[name])
     moments = [Moments(1, x.shape[-1]) for x in _maps(model, given, rows[:1], name)]
-    for start in range(0, len(rows), READ):
-        maps = _maps(model, given, rows[start : start + READ], name)
+    for start in range(0, len(rows), given.read):
+        maps = _maps(model, given, rows[start : start + given.read], name)
         for moment, x in zip(moments, maps, strict=True):
             flat = x.reshape(-1, x.shape[-1])
             moment.add(flat, np.zeros(len(flat), int))
@@ -220,8 +261,8 @@ def _patches(
     model: keras.Model, given: Data, rows: np.ndarray, name: str, scale: np.ndarray
 ) -> Iterator[np.ndarray]:
     """What the memory compares of one photograph after the other: (patches, width), float32."""
-    for start in range(0, len(rows), READ):
-        maps = _maps(model, given, rows[start : start + READ], name)
+    for start in range(0, len(rows), given.read):
+        maps = _maps(model, given, rows[start : start + given.read], name)
         joined = np.concatenate([x * unit for x, unit in zip(maps, scale, strict=True)], axis=-1)
         for patches in joined:
             # As the network keeps them.
@@ -244,8 +285,8 @@ def _patch_statistics(
             continue
         total, squares, count = np.zeros(width), np.zeros(width), 0
         rows = train[good]
-        for start in range(0, len(rows), READ):
-            part = rows[start : start + READ]
+        for start in range(0, len(rows), given.read):
+            part = rows[start : start + given.read]
             grid = on_grid([np.asarray(given.maps[name][part]) for name in WIDTHS])
             patches = np.concatenate([np.asarray(x) for x in grid], axis=-1)
             patches = patches.reshape(-1, width).astype(np.float64)
@@ -264,6 +305,7 @@ def _pooled(
     given: Data,
     train: np.ndarray,
     fold: np.ndarray,
+    alone: np.ndarray,
     schedule: Schedule,
     learns: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -277,7 +319,7 @@ def _pooled(
     category, defective = given.category[train], given.defective[train]
     deviation, logits = np.empty((len(train), values), np.float32), np.zeros(len(train))
     size = np.empty(len(train))
-    parts = [slice(start, start + READ) for start in range(0, len(train), READ)]
+    parts = [slice(start, start + given.read) for start in range(0, len(train), given.read)]
     for part in range(FOLDS):
         fitted, own = fold != part, fold == part
         moments = Moments(given.categories, values)
@@ -292,12 +334,14 @@ def _pooled(
         size[own] = np.sqrt((seen**2).mean(axis=1))
         if learns:
             logits[own] = _without(deviation, defective, fitted, own, schedule, part)
-    usual = np.ones(given.categories)
+    judged = (defective == 0) & ~alone
+    of_all = np.median(size[judged]) if judged.any() else np.median(size)
+    usual = np.full(given.categories, of_all)
     for number in range(given.categories):
-        good = size[(category == number) & (defective == 0)]
-        usual[number] = np.median(good) if len(good) else np.median(size)
+        if len(good := size[judged & (category == number)]):
+            usual[number] = np.median(good)
     unusual.usual.assign(usual[:, None])
-    return logits, size / usual[category]
+    return logits, np.where(alone, 1.0, size / usual[category])
 
 
 def _without(
@@ -466,49 +510,97 @@ def mask_loss(target: keras.KerasTensor, logit: keras.KerasTensor) -> keras.Kera
     return total
 
 
-def _combine(model: keras.Model, given: Data, table: pd.DataFrame, learns: bool) -> None:
+@dataclass(frozen=True)
+class _Judgement:
+    """What makes a probability of the readings; by category, but for the slope."""
+
+    mean: np.ndarray
+    spread: np.ndarray
+    """(categories, readings), of good images."""
+    weight: np.ndarray
+    """(categories, readings)."""
+    slope: float
+    offset: np.ndarray
+    """(categories,)."""
+
+    def standardised(self, values: np.ndarray, category: np.ndarray) -> np.ndarray:
+        """Readings in spreads of good images, (n, readings); one that nobody gave is usual."""
+        found = np.nan_to_num((values - self.mean[category]) / self.spread[category])
+        for place, name in enumerate(READINGS):
+            found[:, place] = np.maximum(found[:, place], detector.SCORE_FLOORS.get(name, -np.inf))
+        return found
+
+    def score(self, values: np.ndarray, category: np.ndarray) -> np.ndarray:
+        return (self.standardised(values, category) * self.weight[category]).sum(axis=1)
+
+    def probability(self, values: np.ndarray, category: np.ndarray) -> np.ndarray:
+        return expit(self.slope * self.score(values, category) + self.offset[category])
+
+
+def _judgement(
+    values: np.ndarray, category: np.ndarray, defective: np.ndarray, categories: int
+) -> _Judgement:
+    """Fit levels, weights and calibration to readings: (n, readings), NaN where nobody gave one."""
+    levels = [_levels(column, category, defective, categories) for column in values.T]
+    mean, spread = (np.stack(part, axis=1) for part in zip(*levels, strict=True))
+    good_only = np.full(categories, GOOD_ONLY_OFFSET)
+    found = _Judgement(mean, spread, np.tile(PRIOR, (categories, 1)), 1.0, good_only)
+    if len(set(defective)) < 2:
+        return found
+    weight = _weights(found.standardised(values, category), category, defective, categories)
+    found = replace(found, weight=weight)
+    score = found.score(values, category)
+    slope, offset = _platt(score, category, defective, categories)
+    return replace(found, slope=slope, offset=offset)
+
+
+def _combine(model: keras.Model, given: Data, table: pd.DataFrame) -> None:
     """Set the levels, the weights and the calibration from the cross-fitted readings.
 
-    Adds `score` and `defect_probability` to the table.
+    Adds `score` and `defect_probability` to the table, in each fold by the levels, weights and
+    calibration of the others: a threshold that is chosen by them keeps its promise.
     """
     category, defective = given.category[table.index], given.defective[table.index]
-    values = np.empty((len(table), len(READINGS)))
+    values, fold = table[list(READINGS)].to_numpy(float), table["fold"].to_numpy()
+    whole = _judgement(values, category, defective, given.categories)
     for place, name in enumerate(READINGS):
-        mean, spread = _levels(table[name].to_numpy(), category, defective, given.categories)
-        model.get_layer(f"{name}_reading").assign(mean, spread)
-        values[:, place] = (table[name] - mean[category]) / spread[category]
-        if name in detector.SCORE_FLOORS:
-            values[:, place] = np.maximum(values[:, place], detector.SCORE_FLOORS[name])
-    weight = np.tile(PRIOR, (given.categories, 1))
-    slope, offset = 1.0, np.full(given.categories, GOOD_ONLY_OFFSET)
-    if learns:
-        weight = _weights(values, category, defective, given.categories)
-    score = (values * weight[category]).sum(axis=1)
-    if learns:
-        slope, offset = _platt(score, category, defective, given.categories)
+        reading = model.get_layer(f"{name}_reading")
+        reading.assign(whole.mean[:, place], whole.spread[:, place])
     for name in ("score", "map_score"):
-        model.get_layer(name).weight.assign(weight)
+        model.get_layer(name).weight.assign(whole.weight)
     calibrate = model.get_layer("defect")
-    calibrate.slope.assign(np.full(calibrate.slope.shape, slope))
-    calibrate.offset.assign(offset[:, None])
-    table["score"] = score
-    table["defect_probability"] = expit(slope * score + offset[category])
+    calibrate.slope.assign(np.full(calibrate.slope.shape, whole.slope))
+    calibrate.offset.assign(whole.offset[:, None])
+    table["score"] = table["defect_probability"] = 0.0
+    for part in range(FOLDS):
+        own, others = fold == part, fold != part
+        judge = _judgement(values[others], category[others], defective[others], given.categories)
+        table.loc[own, "score"] = judge.score(values[own], category[own])
+        table.loc[own, "defect_probability"] = judge.probability(values[own], category[own])
 
 
 def _levels(
     values: np.ndarray, category: np.ndarray, defective: np.ndarray, categories: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and spread of each category's good images: (categories,) each."""
-    mean, spread = np.zeros(categories), np.full(categories, np.nan)
+    """Mean and spread of each category's good images, or else all of its: (categories,) each.
+
+    A category without any takes the median category's.
+    """
+    mean, spread = np.full(categories, np.nan), np.full(categories, np.nan)
+    known = np.isfinite(values)
     for number in range(categories):
-        good = values[(category == number) & (defective == 0)]
+        own = known & (category == number)
+        good = values[own & (defective == 0)] if (own & (defective == 0)).any() else values[own]
         if len(good):
             mean[number] = good.mean()
         if len(good) > 1:
             spread[number] = good.std()
-    usual = np.nanmedian(spread) if np.isfinite(spread).any() else 1.0
+    middle, usual = (
+        float(np.nanmedian(of)) if np.isfinite(of).any() else other
+        for of, other in ((mean, 0.0), (spread, 1.0))
+    )
     spread = np.where(np.isnan(spread), usual, np.maximum(spread, LEAST_SPREAD * usual))
-    return mean, np.maximum(spread, 1e-6)
+    return np.where(np.isnan(mean), middle, mean), np.maximum(spread, 1e-6)
 
 
 def _weights(
@@ -549,7 +641,7 @@ def _platt(
     An offset is drawn to that of all; a category without both kinds of images takes that.
     """
     both = [n for n in range(categories) if len(set(truth[category == n])) == 2]
-    own = np.array([category == number for number in both], float)
+    own = np.array([category == number for number in both], float).reshape(len(both), len(score))
 
     def loss(point: np.ndarray) -> tuple[float, np.ndarray]:
         slope, offset, apart = point[0], point[1], point[2:]

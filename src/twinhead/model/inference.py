@@ -13,7 +13,7 @@ from twinhead.dataset.features import POOLED
 from twinhead.dataset.store import Store
 from twinhead.errors import InputError
 from twinhead.model import detector, network
-from twinhead.model.batches import PREDICT_SIZE, Batches
+from twinhead.model.batches import Batches, at_a_time
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,11 @@ def answers(
     """Yield the network's answers, some images at a time: by output, (images, …) each."""
     part = model if given.features is None else network.answering_part(model)
     answer = tf.function(lambda batch: part(batch, training=False), reduce_retracing=True)
-    for start in range(0, len(rows), PREDICT_SIZE):
-        some = np.asarray(rows[start : start + PREDICT_SIZE])
+    size = at_a_time(model.input_shape[1])
+    for start in range(0, len(rows), size):
+        some = np.asarray(rows[start : start + size])
         # Always as many: an answer must not depend on the batch.
-        found = answer(given.read(np.resize(some, PREDICT_SIZE)))
+        found = answer(given.read(np.resize(some, size)))
         yield {name: np.asarray(values)[: len(some)] for name, values in found.items()}
 
 

@@ -45,11 +45,11 @@ class Progress:
 
     def take(self, row: dict[str, float], weights: list[np.ndarray]) -> None:
         self.history.append(row)
-        if row["val_loss"] < self.best_loss:
+        auroc, best = row.get("val_defect_auroc"), row["val_loss"] < self.best_loss
+        if best:
             self.best_epoch, self.best_loss = int(row["epoch"]), row["val_loss"]
             self.best_weights = weights
-        auroc = row.get("val_defect_auroc")
-        if not self.checkpoint or (auroc is not None and auroc > self.checkpoint_auroc):
+        if not self.checkpoint or (best if auroc is None else auroc > self.checkpoint_auroc):
             self.checkpoint_auroc = -1.0 if auroc is None else auroc
             self.checkpoint = weights
 
@@ -73,7 +73,10 @@ class Result:
         return self.model
 
     def checkpoint(self) -> keras.Model:
-        """The network with those of the epoch that has the highest validation defect AUROC."""
+        """The network with those of the epoch that has the highest validation defect AUROC.
+
+        Where val has no defects it is the best epoch, as in `best`.
+        """
         self.fitted_part.set_weights(self.progress.checkpoint)
         return self.model
 
@@ -262,6 +265,11 @@ def check(frame: pd.DataFrame, split: pd.Series, settings: params.Model) -> Sequ
     if "defect" not in settings.tasks or kinds == {0, 1}:
         return settings.tasks
     if kinds == {0} and not settings.is_from_scratch:
+        if "category" not in settings.tasks:
+            raise InputError(
+                "the train split holds no defective image, and model.tasks names the defect head"
+                " alone; with good images alone, set model.tasks to [category, defect]"
+            )
         return [task for task in settings.tasks if task != "defect"]
     lacking = "good" if kinds == {1} else "defective"
     remedy = "" if kinds == {1} else ", or model.backbone efficientnet_lite0, which needs none"

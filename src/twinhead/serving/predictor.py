@@ -89,7 +89,8 @@ class Predictor:
                 yield from self._look(part)["anomaly_map"]
             else:
                 with self._alone:
-                    yield from self._mapper(part)
+                    found = self._mapper(part)
+                yield from found
 
     def check_scale(self) -> None:
         """Raise InputError where it isn't known at which heat the colours end."""
