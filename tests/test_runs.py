@@ -62,8 +62,11 @@ def test_two_workers_run_a_grid_on_a_new_store_with_a_model_from_the_cache(finis
     for bootstrap, run in made.items():
         name = run.data.tags["dvc.experiment"]
         assert name in names and run.data.tags["dvc.baseline"] == head(clone)
-        assert ran(clone.dvc("queue", "logs", name)) == ["evaluate", "plots", "report"]
+        said = ran(clone.dvc("queue", "logs", name))
         clone.dvc("exp", "apply", name)
+        measured = [place.root / "metrics/evaluate.json" for place in (finished, clone)]
+        drawn = ["plots"] if measured[0].read_bytes() != measured[1].read_bytes() else []
+        assert said == ["evaluate", *drawn, "report"]
         assert f"bootstrap: {bootstrap}" in (clone.root / "params.yaml").read_text()
         assert digest(clone.root / "models/model.keras") == run.data.tags["twinhead.model"]
         assert_complete(clone, run)

@@ -8,10 +8,11 @@ SERVER = os.environ.get("MLFLOW_TRACKING_URI")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+# MLflow sets its own logger's level when it is imported.
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 # The last two log a traceback of each error that they raise, too.
 for name, level in {
     "alembic": logging.WARNING,
-    "mlflow": logging.WARNING,
     "mlflow.store.db.utils": logging.CRITICAL,
     "sqlalchemy": logging.CRITICAL,
 }.items():
