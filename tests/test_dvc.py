@@ -77,7 +77,7 @@ TELLS = [
         "errors.py",
         "params.py",
         "paths.py",
-                "stage.py",
+        "stage.py",
         "tracking",
         "validation.py",
         "yaml_file.py",

@@ -9,6 +9,7 @@ import pytest
 
 from twinhead import params
 from twinhead.dataset import splits
+from twinhead.evaluation import operating_point
 from twinhead.model import detector, fitting, network
 from twinhead.model.detector import WIDTHS
 from twinhead.model.fitting import FOLDS
@@ -97,7 +98,9 @@ def test_categories_with_one_good_image_none_or_one_image_do_no_harm(model, fitt
     table, weights, _ = fitted
     odd = ODD
     model.set_weights(weights)
-    assert len(table) == len(odd.category) and np.isfinite(table.to_numpy(float)).all()
+    assert len(table) == len(odd.category)
+    # A distance that no other fold can give is none.
+    assert np.isfinite(table.drop(columns=["fine", "coarse"]).to_numpy(float)).all()
     assert all(np.isfinite(np.asarray(weight)).all() for weight in model.weights)
     found = answers(model, odd)
     assert all(np.isfinite(values).all() for values in found.values())
@@ -186,3 +189,38 @@ def test_the_patch_networks_start_without_an_opinion(built):
         given = [np.random.default_rng(0).normal(0, 9, (1, 2, 2, width)).astype(np.float32)
                  for width in (sum(WIDTHS.values()), 1)]  # fmt: skip
         np.testing.assert_array_equal(np.asarray(part(given)), -2)
+
+
+def test_a_category_of_one_lot_is_not_compared_with_itself(model, fitted):
+    """Else its own photographs would lie at no distance, and every other good one far away."""
+    table, _, _ = fitted
+    for category in set(ODD.category):
+        own = ODD.category[table.index] == category
+        good = own & (ODD.defective[table.index] == 0)
+        reference = good if good.any() else own
+        if table["fold"][reference].nunique() == 1:
+            assert table["fine"][reference].isna().all()
+        else:
+            assert table["fine"][reference].notna().all()
+
+
+def test_cross_fitted_probabilities_keep_the_false_alarm_rate_that_they_choose():
+    """Of new good images, with few of each category: their own must not have set the level."""
+    rng, categories, each, rate = np.random.default_rng(0), 15, 6, 0.1
+    alarms = []
+    for _ in range(60):
+        category = np.repeat(np.arange(categories), each)
+        levels = rng.normal(0, 3, categories)
+        drawn, new = (levels[category] + rng.normal(0, 1, len(category)) for _ in range(2))
+        values, fresh = np.zeros((2, len(category), 4))
+        values[:, 1], fresh[:, 1] = drawn, new
+        fold, good = np.tile(np.arange(fitting.FOLDS), len(category) // 3), np.zeros(len(category))
+        judged = np.empty(len(category))
+        for part in range(fitting.FOLDS):
+            others = fold != part
+            judge = fitting._judgement(values[others], category[others], good[others], categories)
+            judged[~others] = judge.probability(values[~others], category[~others])
+        threshold = operating_point.at_false_alarm_rate(np.sort(judged), rate)
+        whole = fitting._judgement(values, category, good, categories)
+        alarms.append((whole.probability(fresh, category) >= threshold).mean())
+    assert np.mean(alarms) <= rate * 1.05

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 TEXT = ("path", "split", "category", "defect_type", "category_predicted", "outcome")
-NUMBERS = ("pointing_hit", "energy_in_mask", "mask_area")
+NUMBERS = ("pointing_hit", "energy_in_mask", "mask_area", "fine", "coarse")
 """Columns that are empty where they aren't defined."""
 
 
