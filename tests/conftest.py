@@ -314,7 +314,8 @@ def outputs(workspace: Workspace) -> dict[str, str]:
     for name in set(STAGES) - {"sample"}:
         for out in STAGES[name]["outs"]:
             path = workspace.root / (out if isinstance(out, str) else next(iter(out)))
-            for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+            for file in (file for file in inside if not file.is_dir()):
                 digest = sha256(file.read_bytes()).hexdigest()
                 found[str(file.relative_to(workspace.root))] = digest
     return found
