@@ -165,9 +165,10 @@ def alone(given: Photographs, fitted: Fitted, rows: np.ndarray) -> dict[str, np.
     """
     model, part = fitted.model, network.trunk(fitted.model).output
     tops = {name: model.get_layer(f"{name}_top").output for name in (FINE, COARSE, LEARNED)}
-    reader, found = keras.Model(part, tops), {name: [] for name in tops}
+    reader, found = keras.Model(list(part.values()), tops), {name: [] for name in tops}
     for start in range(0, len(rows), fitting.READ):
-        answer = reader(given.source.read(rows[start : start + fitting.READ]), training=False)
+        read = given.source.read(rows[start : start + fitting.READ])
+        answer = reader([read[name] for name in part], training=False)
         for name in tops:
             found[name].append(np.asarray(answer[name])[:, 0])
     codes = given.frame["category"].astype("category").cat.codes.to_numpy()[rows]
