@@ -16,6 +16,7 @@ painted   squares, smears and scratches painted on good photographs
 """
 
 import argparse
+import itertools
 import json
 import os
 import tempfile
@@ -165,9 +166,10 @@ def alone(given: Photographs, fitted: Fitted, rows: np.ndarray) -> dict[str, np.
     """
     model, part = fitted.model, network.trunk(fitted.model).output
     tops = {name: model.get_layer(f"{name}_top").output for name in (FINE, COARSE, LEARNED)}
-    reader, found = keras.Model(part, tops), {name: [] for name in tops}
+    reader, found = keras.Model(list(part.values()), tops), {name: [] for name in tops}
     for start in range(0, len(rows), fitting.READ):
-        answer = reader(given.source.read(rows[start : start + fitting.READ]), training=False)
+        read = given.source.read(rows[start : start + fitting.READ])
+        answer = reader([read[name] for name in part], training=False)
         for name in tops:
             found[name].append(np.asarray(answer[name])[:, 0])
     codes = given.frame["category"].astype("category").cat.codes.to_numpy()[rows]
@@ -494,24 +496,28 @@ def paint(given: Photographs, settings: params.Params, case: dict) -> Iterator[d
     fitted = fit(given, split, group, settings)
     rng = np.random.default_rng(settings.split.seed)
     own = _held_out(fitted.test, rng)
-    names, pixels = given.frame["category"].to_numpy()[own], given.source.pixels
-    for form, sizes in made.PAINTED.items():
-        for share in sizes:
-            for contrast in made.CONTRASTS:
-                images = [made.painted(form, share, contrast, pixels[row], rng) for row in own]
-                told = _ask(fitted, np.stack(images))
-                found = told["defective"] | told["unknown"]
-                for name, rows in found.groupby(names):
-                    yield {
-                        "form": form,
-                        "share": share,
-                        "contrast": contrast,
-                        "category": name,
-                        "images": len(rows),
-                        "found": float(rows.mean()),
-                    }
+    names, pixels = given.frame["category"].to_numpy(), given.source.pixels
+    cases = pd.DataFrame(
+        [
+            (form, share, contrast, row)
+            for form, sizes in made.PAINTED.items()
+            for share, contrast, row in itertools.product(sizes, made.CONTRASTS, own)
+        ],
+        columns=["form", "share", "contrast", "row"],
+    )
+
+    def image(number: int) -> np.ndarray:
+        form, share, contrast, row = cases.iloc[number]
+        chance = np.random.default_rng((settings.split.seed, number))
+        return made.painted(form, share, contrast, pixels[row], chance)
+
+    told = _ask(fitted, _Made(image, len(cases)))
+    cases["category"], cases["found"] = names[cases["row"]], told["defective"] | told["unknown"]
+    for key, found in cases.groupby(["form", "share", "contrast", "category"])["found"]:
+        described = dict(zip(("form", "share", "contrast", "category"), key, strict=True))
+        yield described | {"images": len(found), "found": float(found.mean())}
     before = fitted.predictions.loc[own, "defect_predicted"]
-    for name, rows in before.groupby(names):
+    for name, rows in before.groupby(names[own]):
         nothing = {"form": "nothing", "share": 0.0, "contrast": 0.0, "category": name}
         yield nothing | {"images": len(rows), "found": float(rows.mean())}
 
@@ -551,18 +557,27 @@ def _held_out(test: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
     )
 
 
-def _ask(fitted: Fitted, images: np.ndarray) -> pd.DataFrame:
+class _Made:
+    """Photographs that are made when they are asked for: all at once would fill the memory."""
+
+    def __init__(self, image: Callable[[int], np.ndarray], count: int) -> None:
+        self.image, self.count = image, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        return np.stack([self.image(int(row)) for row in rows])
+
+
+def _ask(fitted: Fitted, images: np.ndarray | _Made) -> pd.DataFrame:
     """Whether the network calls each photograph `defective`, and whether `unknown`."""
     answers = list(inference.answers(fitted.model, Source(images), range(len(images))))
     defect, unusual = (
         np.concatenate([answer[name][:, 0] for answer in answers]) for name in ("defect", "unusual")
     )
-    return pd.DataFrame(
-        {
-            "defective": defect.astype(float) >= fitted.metrics["threshold"],
-            "unknown": unusual > detector.UNUSUAL,
-        }
-    )
+    reached = defect.astype(float) >= fitted.metrics["threshold"]
+    return pd.DataFrame({"defective": reached, "unknown": unusual > detector.UNUSUAL})
 
 
 def _by_category(rows: pd.DataFrame, columns: tuple[str, ...], with_all: bool = False) -> str:
