@@ -59,7 +59,7 @@ def painted(
 
 def _cover(form: str, share: float, size: int, rng: np.random.Generator) -> np.ndarray:
     """How much of each pixel the form covers: (size, size), 0 to 1."""
-    length = share * size * FINE
+    length = float(share * size * FINE)
     low, high = 0.05 * size * FINE + length / 2, 0.95 * size * FINE - length / 2
     x, y = rng.uniform(low, high, 2)
     angle = rng.uniform(0, np.pi)
@@ -75,5 +75,5 @@ def _cover(form: str, share: float, size: int, rng: np.random.Generator) -> np.n
         width = max(1, round(length / 4 if form == "smear" else 0.006 * size * FINE))
         pen.line([tuple(point) for point in points], fill=255, width=width, joint="curve")
         if form == "smear":
-            picture = picture.filter(ImageFilter.GaussianBlur(length / 12))
+            picture = picture.filter(ImageFilter.GaussianBlur(float(length / 12)))
     return np.asarray(picture.resize((size, size), Image.Resampling.BOX)) / 255
