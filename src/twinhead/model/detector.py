@@ -97,13 +97,20 @@ def attach(
     column = readings.Standardise(categories, dtype="float32", name="distance_deviation")(
         [column, category]
     )
-    networks = [
-        patch_network(height, width, name, seed + 10 * place)
-        for place, name in enumerate(network_names())
+    of_fold: dict[int, list[keras.KerasTensor]] = {fold: [] for fold in range(FOLDS)}
+    for place, (name, fold) in enumerate(network_names().items()):
+        network = patch_network(height, width, name, seed + 10 * place)
+        of_fold[fold].append(network([patch_deviation, column]))
+    # Each fold's reading by itself, as the cross-fitted ones are: the oddest patches of an average
+    # are less odd than the average of the oddest patches.
+    fold_logits = [
+        layers.Average(dtype="float32", name=f"fold{fold}_logits")(logits)
+        for fold, logits in of_fold.items()
     ]
-    logits = layers.Average(dtype="float32", name="patch_logits")(
-        [network([patch_deviation, column]) for network in networks]
+    learned_top = layers.Average(dtype="float32", name="learned_top")(
+        [_top(f"{LEARNED}{fold}", logits) for fold, logits in enumerate(fold_logits)]
     )
+    logits = layers.Average(dtype="float32", name="patch_logits")(fold_logits)
 
     standardise = {
         name: readings.Standardise(categories, dtype="float32", name=f"{name}_reading")
@@ -114,7 +121,7 @@ def attach(
         POOLED: pooled_logit,
         FINE: logarithm(_top(FINE, fine_map)),
         COARSE: logarithm(_top(COARSE, coarse_map)),
-        LEARNED: _top(LEARNED, logits),
+        LEARNED: learned_top,
     }
     given = [standardise[name]([of_photograph[name], category]) for name in READINGS]
     score = readings.Combine(
@@ -164,4 +171,5 @@ def _distance(
 
 
 def _top(name: str, x: keras.KerasTensor) -> keras.KerasTensor:
-    return readings.TopMean(readings.SHARE[name], dtype="float32", name=f"{name}_top")(x)
+    share = readings.SHARE[name.rstrip("0123456789")]
+    return readings.TopMean(share, dtype="float32", name=f"{name}_top")(x)
