@@ -39,7 +39,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # Those without a pipeline first: one is made meanwhile, see `ahead`.
-    items.sort(key=needs_pipeline)
+    # Edits of the code come last: they register models that other tests would find.
+    items.sort(key=lambda item: (needs_pipeline(item), item.module.__name__ == "test_edits"))
     for item in items:
         if "case" in getattr(item, "fixturenames", ()):
             item.add_marker("case")

@@ -184,7 +184,9 @@ def test_a_file_comes_through_base64_as_it_is(data):
 @pytest.fixture(scope="module")
 def served() -> Served:
     """The model as MLflow serves it, untrained."""
-    chosen = params.Model(backbone="cnn", weights="random", frozen=False, tasks=["defect"])
+    chosen = params.Model(
+        backbone="cnn", weights="random", frozen=False, memory=10, tasks=["defect"]
+    )
     known = Metadata(["bolt"], threshold=0.5, head="defect", method="best", scale=1.0)
     model = Served()
     model.predictor = predictor.Predictor(network.build(chosen, 32, 1, seed=0), known)

@@ -274,7 +274,7 @@ def test_only_our_line_is_written(tmp_path):
     (tmp_path / "a.tif").write_bytes(tiff(8, 8, strips, b"none"))
     (tmp_path / "b.tif").write_bytes(tiff(8, 8, strips | {277: [99]}, b"none"))
     code = (
-        "import sys; from twinhead import images\n"
+        "import sys; from twinhead.ingest import images\n"
         "for file in sys.argv[1:]:\n"
         "    try: images.read(file, 8)\n"
         "    except images.InputError as error: print(error)"
