@@ -36,6 +36,12 @@ def network_names() -> dict[str, int]:
     return {f"{kind}{fold}": fold for fold in range(FOLDS) for kind in NETWORKS}
 
 
+def fold_networks() -> list[list[str]]:
+    """The names of the patch networks that are fitted without a fold, by fold."""
+    names = network_names()
+    return [[name for name, without in names.items() if without == fold] for fold in range(FOLDS)]
+
+
 def patch_network(height: int, width: int, name: str, seed: int) -> keras.Model:
     """A network for each patch alone: [deviation, distance] to a logit, (batch, height, width).
 
@@ -97,20 +103,20 @@ def attach(
     column = readings.Standardise(categories, dtype="float32", name="distance_deviation")(
         [column, category]
     )
-    of_fold: dict[int, list[keras.KerasTensor]] = {fold: [] for fold in range(FOLDS)}
-    for place, (name, fold) in enumerate(network_names().items()):
-        network = patch_network(height, width, name, seed + 10 * place)
-        of_fold[fold].append(network([patch_deviation, column]))
+    logits_of = {
+        name: patch_network(height, width, name, seed + 10 * place)([patch_deviation, column])
+        for place, name in enumerate(network_names())
+    }
     # Each fold's reading by itself, as the cross-fitted ones are: the oddest patches of an average
     # are less odd than the average of the oddest patches.
     fold_logits = [
-        layers.Average(dtype="float32", name=f"fold{fold}_logits")(logits)
-        for fold, logits in of_fold.items()
+        readings.Mean(dtype="float32", name=f"fold{fold}_logits")([logits_of[x] for x in names])
+        for fold, names in enumerate(fold_networks())
     ]
-    learned_top = layers.Average(dtype="float32", name="learned_top")(
+    learned_top = readings.Mean(dtype="float32", name="learned_top")(
         [_top(f"{LEARNED}{fold}", logits) for fold, logits in enumerate(fold_logits)]
     )
-    logits = layers.Average(dtype="float32", name="patch_logits")(fold_logits)
+    logits = readings.Mean(dtype="float32", name="patch_logits")(fold_logits)
 
     standardise = {
         name: readings.Standardise(categories, dtype="float32", name=f"{name}_reading")

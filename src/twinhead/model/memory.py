@@ -13,7 +13,7 @@ from keras import layers, ops
 
 from twinhead.backbones.registration import registered
 
-CANDIDATES = 1024
+CANDIDATES = 256
 """Among so many of the farthest patches the next ones are looked for."""
 BLOCK = 16_384
 """Patches whose distances are updated at a time."""

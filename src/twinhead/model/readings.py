@@ -62,6 +62,18 @@ class Likeliest(layers.Layer):
 
 
 @registered
+class Mean(layers.Layer):
+    """The mean of some arrays of one shape.
+
+    Keras's Average adds one after the other, and TensorFlow's graph optimizer reorders sums of
+    three and more, in each process differently. A reduction keeps its order.
+    """
+
+    def call(self, arrays: list[keras.KerasTensor]) -> keras.KerasTensor:
+        return ops.mean(ops.stack(arrays), axis=0)
+
+
+@registered
 class TopMean(layers.Layer):
     """The mean of a map's highest values: (batch, height, width) to (batch, 1)."""
 
@@ -225,13 +237,14 @@ class Combine(layers.Layer):
     def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
         *given, category = inputs
         weight = ops.take(self.weight, category, axis=0)
-        total, weights = 0.0, 0.0
-        for name, x in zip(self.names, given, strict=True):
-            own = weight[:, READINGS.index(name)]
-            own = ops.reshape(own, (-1, *(1 for _ in x.shape[1:])))
-            total += own * (ops.maximum(x, self.floors[name]) if name in self.floors else x)
-            weights += own
-        return total / weights if self.mean else total
+        weights = ops.stack([weight[:, READINGS.index(name)] for name in self.names])
+        weights = ops.reshape(weights, (len(given), -1, *(1 for _ in given[0].shape[1:])))
+        counted = [
+            ops.maximum(x, self.floors[name]) if name in self.floors else x
+            for name, x in zip(self.names, given, strict=True)
+        ]
+        total = ops.sum(weights * ops.stack(counted), axis=0)  # in one order, as in Mean
+        return total / ops.sum(weights, axis=0) if self.mean else total
 
     def get_config(self) -> dict:
         own = {name: getattr(self, name) for name in ("categories", "names", "floors", "mean")}
