@@ -14,8 +14,8 @@ help: ## Say what each command does
 run: $(READY) ## Run the pipeline: data set, training, metrics, plots, heat maps, MLflow run
 	dvc repro
 
-test: $(READY) ## Run the tests
-	python -m pytest
+test: $(READY) ## Run the tests, by two workers
+	python -m pytest --numprocesses 2 --dist loadgroup
 
 lint: $(READY) ## Check style and types
 	ruff check

@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -38,12 +37,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # Those without a pipeline first: one is made meanwhile, see `ahead`.
     # Edits of the code come last: they register models that other tests would find.
     items.sort(key=lambda item: (needs_pipeline(item), item.module.__name__ == "test_edits"))
     for item in items:
         if "case" in getattr(item, "fixturenames", ()):
             item.add_marker("case")
+        # Of two workers one makes the pipeline and all that needs it; a module is never cut in two.
+        group = "pipeline" if needs_pipeline(item) else item.module.__name__
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
@@ -258,39 +259,11 @@ class Workspace:
         file.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
 
 
-@dataclass(frozen=True)
-class Pending:
-    """A repository in which `dvc repro report` is on its way."""
-
-    workspace: Workspace
-    process: subprocess.Popen
-    log: Path
-
-
 @pytest.fixture(scope="session")
-def pending(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pending]:
-    root = tmp_path_factory.mktemp("workspace")
-    workspace, log = begun(root / "twinhead", folder), root / "log"
-    with log.open("w") as file:
-        process = workspace.start("dvc", "repro", "report", group=True, stdout=file)
-    yield Pending(workspace, process, log)
-    if process.poll() is None:  # no test has waited for it
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def ahead(request: pytest.FixtureRequest) -> None:
-    """Start the pipeline at once if any test needs it; the others run first."""
-    if any(map(needs_pipeline, request.session.items)):
-        request.getfixturevalue("pending")
-
-
-@pytest.fixture(scope="session")
-def finished(pending: Pending) -> Workspace:
+def finished(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A repository in which `dvc repro report` has run once, and its results are committed."""
-    workspace = pending.workspace
-    assert pending.process.wait() == 0, pending.log.read_text(encoding="utf-8")
+    workspace = begun(tmp_path_factory.mktemp("workspace") / "twinhead", folder)
+    workspace.dvc("repro", "report")
     workspace.git("add", ".")
     workspace.git("commit", "--quiet", "--message", "First results")
     return workspace
