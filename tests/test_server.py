@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import environment
+from conftest import Workspace, copied_files, environment
 from mlflow.tracking import MlflowClient
 from test_pipeline import assert_complete
 
@@ -107,3 +107,59 @@ def test_a_training_that_must_be_tracked_does_not_begin_without_a_server(workspa
         assert done.returncode != 0 and "epoch" not in done.stdout, done.stdout
         (line,) = [line for line in done.stdout.splitlines() if "error" in line]
         assert f"MLflow at {variables['MLFLOW_TRACKING_URI']} can't be used" in line
+
+
+def test_two_people_at_one_server_have_a_run_each_though_their_params_are_the_same(
+    paper: Workspace, server: Server, tmp_path: Path
+):
+    variables = {"MLFLOW_TRACKING_URI": server.address}
+    train = ("python", "-m", "twinhead.stage", "train")
+    ann, bob = (copied_files(paper, tmp_path / name) for name in ("ann", "bob"))
+    killed, seen = ann.start(*train, group=True, **variables), ""
+    for line in killed.stdout:
+        seen += line
+        if "epoch 1 of" in line:
+            subprocess.run(["kill", "-KILL", "--", f"-{killed.pid}"], check=True)
+    assert killed.wait() != 0, seen
+    both = [one.start(*train, **variables) for one in (bob, ann)]  # at the same time
+    for process in both:
+        said, _ = process.communicate()
+        assert process.returncode == 0, said
+    for one in (bob, ann):
+        done = one.run("python", "-m", "twinhead", "track", **variables)
+        assert done.returncode == 0, done.stdout
+    store = MlflowClient(server.address)
+    (experiment,) = [e for e in store.search_experiments() if e.name != "Default"]
+    first, second = store.search_runs(
+        [experiment.experiment_id], order_by=["attributes.start_time"]
+    )
+    for one, run in ((ann, first), (bob, second)):
+        assert_complete(one, run, store)
+        curve = store.get_metric_history(run.info.run_id, "loss/train")
+        assert sorted(point.step for point in curve) == [1, 2]
+    assert first.data.tags["twinhead.workspace"] != second.data.tags["twinhead.workspace"]
+    assert second.data.tags["twinhead.repeats"] == first.info.run_id
+    assert "twinhead.repeats" not in first.data.tags
+
+
+def test_a_training_that_is_resumed_with_other_code_begins_a_run_of_its_own(
+    paper: Workspace, server: Server, tmp_path: Path
+):
+    variables = {"MLFLOW_TRACKING_URI": server.address}
+    train = ("python", "-m", "twinhead.stage", "train")
+    ann = copied_files(paper, tmp_path / "ann")
+    killed = ann.start(*train, group=True, **variables)
+    for line in killed.stdout:
+        if "epoch 1 of" in line:
+            subprocess.run(["kill", "-KILL", "--", f"-{killed.pid}"], check=True)
+    assert killed.wait() != 0
+    with (ann.root / "src/twinhead/model/heads.py").open("a", encoding="utf-8") as file:
+        file.write("\n# another code\n")
+    done = ann.run(*train, **variables)
+    assert done.returncode == 0, done.stdout
+    store = MlflowClient(server.address)
+    (experiment,) = [e for e in store.search_experiments() if e.name != "Default"]
+    old, new = store.search_runs([experiment.experiment_id], order_by=["attributes.start_time"])
+    assert old.data.tags["twinhead.code"] != new.data.tags["twinhead.code"]
+    curve = store.get_metric_history(new.info.run_id, "loss/train")
+    assert [point.step for point in curve] == [1, 2] and new.info.status == "FINISHED"

@@ -361,6 +361,7 @@ def _without(
     rate = keras.optimizers.schedules.CosineDecay(schedule.learning_rate, steps)
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
     head.compile(keras.optimizers.Adam(rate), loss, jit_compile=False)
+    head.optimizer.build(head.trainable_variables)  # else the graph is traced twice
     head.fit(
         deviation[fitted],
         defective[fitted].astype(np.float32)[:, None],
@@ -442,6 +443,7 @@ def _patch_networks(
         {"photographs": label_loss, "patches": mask_loss},
         jit_compile=False,
     )
+    learner.optimizer.build(learner.trainable_variables)  # else the graph is traced twice
     learner.fit(lessons, epochs=EPOCHS, shuffle=False, verbose=0)
     found = reader.predict(_Lessons(given, train, fold, apart), verbose=0)
     return found[np.arange(len(train)), fold].astype(float)

@@ -67,11 +67,12 @@ def record(
     """
     by_hand = live is None
     live = live or Live(stage, _log(settings))
-    digests = identity.digests(settings)
+    model = identity.file_digest(paths.MODEL)
     if stage == "train":
-        live.log.close(digests[identity.MODEL_TAG])
+        live.log.close(model)
     with spared(live, remedy="" if by_hand else None):
-        known = [run for run in runs.find(store.connect(settings), digests) if run != live.run_id]
+        experiment = store.connect(settings)
+        known = [run for run in runs.own(experiment, settings) if run != live.run_id]
         if known:
             if live.run_id:  # the same model once more: its run is complete already
                 MlflowClient().delete_run(live.run_id)
@@ -79,7 +80,8 @@ def record(
             runs.sign(live.run_id, settings)
         elif not live.run_id:
             runs.start(live, settings)
-        MlflowClient().set_tag(live.run_id, identity.MODEL_TAG, digests[identity.MODEL_TAG])
+        MlflowClient().set_tag(live.run_id, identity.MODEL_TAG, model)
+        runs.say_repeated(live.run_id, experiment, settings)
         for name in _up_to(stage):
             _send(live.run_id, name, live.log)
         last(live.run_id, settings)

@@ -1,20 +1,44 @@
-"""Digests of params, data set and model, by which the experiment's run is found."""
+"""What tells the experiment's run from others: params, data set, model, code and workspace."""
 
 import json
 from hashlib import sha256
 from pathlib import Path
 
 from twinhead import params, paths
+from twinhead.tracking import workspace
 
 PARAMS_TAG, DATA_TAG, MODEL_TAG = "twinhead.params", "twinhead.data", "twinhead.model"
+CODE_TAG, WORKSPACE_TAG = "twinhead.code", "twinhead.workspace"
+TRAINING_CODE = ("backbones", "dataset", "model")
+"""The folders whose code decides what a training makes of its data."""
 
 
-def digests(settings: params.Params) -> dict[str, str]:
+def inputs(settings: params.Params) -> dict[str, str]:
+    """What a training makes its model of, and whose it is."""
+    return {
+        PARAMS_TAG: params_digest(settings),
+        DATA_TAG: data_digest(),
+        CODE_TAG: code_digest(),
+        WORKSPACE_TAG: workspace.current(),
+    }
+
+
+def result(settings: params.Params) -> dict[str, str]:
+    """What the model was made of, and its bytes, whoever has made it."""
     return {
         PARAMS_TAG: params_digest(settings),
         DATA_TAG: data_digest(),
         MODEL_TAG: file_digest(paths.MODEL),
     }
+
+
+def code_digest() -> str:
+    """The identity of the code that trains: SHA-256."""
+    package, seen = Path(__file__).parents[1], sha256()
+    for folder in TRAINING_CODE:
+        for source in sorted((package / folder).rglob("*.py")):
+            seen.update(source.read_bytes())
+    return seen.hexdigest()
 
 
 def params_digest(settings: params.Params) -> str:

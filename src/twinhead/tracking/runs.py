@@ -14,17 +14,19 @@ from mlflow.tracking import MlflowClient
 
 from twinhead import params, paths
 from twinhead.dataset import catalog
-from twinhead.tracking import environment, experiment, identity, store
+from twinhead.tracking import environment, experiment, identity, store, workspace
 from twinhead.tracking.live import Live
 
 NAME_TAG, BASELINE_TAG = "dvc.experiment", "dvc.baseline"
+REPEATS_TAG = "twinhead.repeats"
+"""Of a run whose model somebody else has made before, from the same: that one's id."""
 
 
 def start(live: Live, settings: params.Params) -> None:
     """Take up the experiment's run or make it, and let it run."""
     found = store.connect(settings)
     fresh = live.stage == "train"  # whose model is still to come
-    known = [] if fresh else find(found, identity.digests(settings))
+    known = [] if fresh else own(found, settings)
     known = known or _unfinished(found, settings)
     run_id = live.run_id = known[0] if known else _create(found, settings)
     client = MlflowClient()
@@ -47,24 +49,30 @@ def find(found: str, digests: dict[str, str]) -> list[str]:
     return [run.info.run_id for run in runs]
 
 
+def own(found: str, settings: params.Params) -> list[str]:
+    """This workspace's runs of the model that it holds, oldest first."""
+    whose = {identity.WORKSPACE_TAG: workspace.current()}
+    return find(found, identity.result(settings) | whose)
+
+
+def say_repeated(run_id: str, found: str, settings: params.Params) -> None:
+    """Tag the run with the one that had its model before, from another workspace."""
+    same = find(found, identity.result(settings))
+    if same and same[0] != run_id:
+        MlflowClient().set_tag(run_id, REPEATS_TAG, same[0])
+
+
 def _unfinished(found: str, settings: params.Params) -> list[str]:
-    """Runs that a killed training of the same params and data has left: taken up, not doubled."""
-    inputs = {
-        identity.PARAMS_TAG: identity.params_digest(settings),
-        identity.DATA_TAG: identity.data_digest(),
+    """Runs that a killed training of the same here has left: taken up, not doubled."""
+    tags = {
+        run: MlflowClient().get_run(run).data.tags for run in find(found, identity.inputs(settings))
     }
-    tags = {run: MlflowClient().get_run(run).data.tags for run in find(found, inputs)}
     return [run for run, known in tags.items() if identity.MODEL_TAG not in known]
 
 
 def _create(found: str, settings: params.Params) -> str:
     client, (name, baseline) = MlflowClient(), experiment.current()
-    tags = {
-        identity.PARAMS_TAG: identity.params_digest(settings),
-        identity.DATA_TAG: identity.data_digest(),
-        NAME_TAG: name,
-        BASELINE_TAG: baseline,
-    }
+    tags = identity.inputs(settings) | {NAME_TAG: name, BASELINE_TAG: baseline}
     run = client.create_run(
         found,
         run_name=name or _plain_name(settings),
