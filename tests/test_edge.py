@@ -16,7 +16,7 @@ from matplotlib import colormaps
 
 from twinhead import edge, params, paths, processor
 from twinhead.errors import InputError
-from twinhead.export import manifest, package, parity, quantisation
+from twinhead.export import conversion, manifest, package, parity, quantisation
 from twinhead.ingest import images
 from twinhead.model import inference, network
 from twinhead.plots import inferno
@@ -79,6 +79,16 @@ def test_the_gate_judges_int8_on_val(made, split):
     passed = not parity.failures(made.metrics["int8"])
     assert made.metrics["kept"] == ("float and int8" if passed else "float")
     assert (made.folder / "int8.bin").exists() == passed and made.metrics["why"]
+
+
+def test_what_was_trained_in_bfloat16_is_exported_in_float32():
+    settings = params.Model(
+        backbone="cnn", weights="random", frozen=False, memory=20, tasks=["defect"]
+    )
+    model = network.build(settings, SIZE, 1, 0, "mixed_bfloat16")
+    pixels = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 3), np.uint8)
+    found = processor.Network(conversion.convert(model))(pixels)["defect"]
+    np.testing.assert_allclose(found, model(pixels.astype(np.float32))["defect"], atol=0.02)
 
 
 def test_a_gate_that_fails_says_by_how_much():

@@ -17,14 +17,24 @@ def convert(model: keras.Model) -> Any:
 
     It takes one photograph as it is stored, (1, size, size, 3), uint8, and gives what the network
     gives, by name: `category`, `defect`, `unusual` and `anomaly_map`, or those of them that it has.
+    One that was trained in bfloat16 is computed in float32, with the same weights.
     Raises ImportError where OpenVINO is missing, and RuntimeError for a network that it can't run.
     """
-    found = engine.converted(model, tf.uint8)
+    found = engine.converted(_in_float32(model), tf.uint8)
     from openvino._offline_transformations import apply_moc_transformations
 
     # Normalisations become part of their convolutions' weights, whose biases NNCF then corrects.
     apply_moc_transformations(found, cf=False, smart_reshape=False)
     name(found)
+    return found
+
+
+def _in_float32(model: keras.Model) -> keras.Model:
+    if all(layer.compute_dtype != "bfloat16" for layer in model.layers):
+        return model
+    text = model.to_json().replace("mixed_bfloat16", "float32")
+    found = keras.models.model_from_json(text)
+    found.set_weights(model.get_weights())
     return found
 
 
