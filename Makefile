@@ -43,7 +43,7 @@ paper: $(READY) ## Run the paper's network and recipe as an experiment
 
 lock: ## Renew requirements.lock from pyproject.toml (for maintainers)
 	rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet '.[test]'
+	$(BIN)/python -m pip install --quiet '.[pipeline,test]'
 	$(BIN)/python -m pip uninstall --quiet --yes twinhead
 	$(BIN)/python -m pip list --format=freeze --exclude pip --exclude setuptools > requirements.lock
 

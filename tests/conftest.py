@@ -191,6 +191,7 @@ SHRUNK = {
     "evaluate": {"bootstrap": 100},
     "embed": {"iterations": 250},
     "explain": {"images_per_category": 1},
+    "export": {"int8": False},  # tests/test_edge.py has it
 }
 """What makes the pipeline fast enough to be tested; all else is as shipped."""
 STAGES = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))["stages"]

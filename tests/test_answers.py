@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ ROWS = [
 
 
 def test_the_table_has_a_line_for_each_photograph_under_a_heading():
-    table = formats.Table([row["path"] for row in ROWS], BOTH, ["bolt", "nut"])
+    table = formats.Table(12, BOTH, ["bolt", "nut"])
     assert table.heading() == "photograph    category          defect"
     assert table.line(ROWS[0]) == "a.png         bolt       99.0%   87.5%  DEFECTIVE"
     assert table.line(ROWS[1]) == "größe, 2.png  nut        50.0%    6.2%  UNKNOWN"
@@ -45,22 +46,94 @@ def test_what_is_unknown_is_never_called_good_and_a_defect_stays_one():
     ],
 )
 def test_a_single_head_has_its_own_columns_alone(columns, heading, line):
-    table = formats.Table([row["path"] for row in ROWS], columns, ["bolt", "nut"])
+    table = formats.Table(12, columns, ["bolt", "nut"])
     assert table.heading() == heading and table.line(ROWS[0]) == line
 
 
-def test_csv_and_json_hold_the_same_answers(tmp_path):
-    formats.write_csv(ROWS, BOTH, tmp_path / "a.csv")
-    formats.write_json(ROWS, tmp_path / "a.json")
+def write(file: Path, form: formats.Form, rows: list[dict], resume: bool = False) -> formats.Lines:
+    lines = formats.Lines(file, form, resume)
+    for row in rows:
+        lines.write(row)
+    lines.close()
+    return lines
+
+
+def test_csv_json_and_json_lines_hold_the_same_answers(tmp_path):
+    write(tmp_path / "a.csv", formats.Csv(BOTH), ROWS)
+    write(tmp_path / "a.jsonl", formats.JsonLines(), ROWS)
+    with formats.json_array(tmp_path / "a.json") as array:
+        for row in ROWS:
+            array(row)
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == ROWS
+    lines = (tmp_path / "a.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line) for line in lines] == ROWS
     with (tmp_path / "a.csv").open(encoding="utf-8", newline="") as file:
         read = list(csv.DictReader(file))
     assert read == [{name: str(value) for name, value in row.items()} for row in ROWS]
 
 
 def test_without_any_answer_the_columns_still_stand(tmp_path, capsys):
-    formats.write_csv([], ["defect_probability", "defective"], formats.STDOUT)
+    write(formats.STDOUT, formats.Csv(["defect_probability", "defective"]), [])
     assert capsys.readouterr().out == "path,defect_probability,defective\n"
+    with formats.json_array(formats.STDOUT):
+        pass
+    assert capsys.readouterr().out == "[]\n"
+
+
+def test_a_json_file_appears_whole_or_not_at_all(tmp_path):
+    with pytest.raises(InputError), formats.json_array(tmp_path / "a.json") as array:
+        array(ROWS[0])
+        raise InputError("the model has gone")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("form", [formats.Csv(BOTH), formats.JsonLines()])
+def test_a_file_that_is_gone_on_with_loses_its_half_line_and_repeats_none(tmp_path, form):
+    file, whole = tmp_path / "a", tmp_path / "whole"
+    odd = {**ROWS[0], "path": "=odd\n\x1b.png"}
+    write(whole, form, [odd, *ROWS])
+    write(file, form, [odd, ROWS[0]])
+    os.truncate(file, file.stat().st_size - 3)  # killed within a line
+    lines = write(file, form, [odd, *ROWS], resume=True)
+    assert len(lines) == 1 and lines.defective == 1
+    assert odd["path"] in lines and ROWS[0]["path"] not in lines
+    assert file.read_bytes() == whole.read_bytes()
+    write(tmp_path / "new", form, [odd, *ROWS], resume=True)
+    assert (tmp_path / "new").read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("text", "form", "said"),
+    [
+        ("path,defective\n", formats.Csv(BOTH), "has other columns"),
+        (formats.Csv(BOTH).heading + "\na\n", formats.Csv(BOTH), "line 2 isn't an answer"),
+        ("{}\n", formats.JsonLines(), "line 1 isn't an answer"),
+        ("[]\n", formats.JsonLines(), "line 1 isn't an answer"),
+    ],
+)
+def test_a_file_of_something_else_is_not_gone_on_with(tmp_path, text, form, said):
+    (tmp_path / "a").write_text(text)
+    with pytest.raises(InputError, match=said):
+        formats.Lines(tmp_path / "a", form, resume=True)
+    assert (tmp_path / "a").read_text() == text
+
+
+def test_names_steer_no_terminal():
+    answer = {**ROWS[0], "path": "\x1b[2J\u202e\x9b\n.png", "category": "\x1b]0;x\x07"}
+    table = formats.Table(40, BOTH, [answer["category"]])
+    csv_line = formats.Csv(BOTH).line(answer)
+    json_line = formats.JsonLines().line(answer)
+    for line in (table.line(answer), csv_line, json_line):
+        assert line.isprintable()
+    assert r"\x1b[2J\u202e\x9b\n.png" in csv_line
+    assert json.loads(json_line) == answer
+
+
+@pytest.mark.parametrize("name", ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)"])
+def test_no_cell_is_a_formula(name):
+    answer = {**ROWS[0], "path": name, "category": name}
+    (cells,) = csv.reader([formats.Csv(BOTH).line(answer)])
+    assert cells[:2] == [f"./{name}", f"'{name}"]
 
 
 def test_a_file_that_cannot_be_written_is_told_before_the_work(tmp_path):

@@ -138,7 +138,9 @@ def test_a_model_of_the_registry_answers_as_the_workspace_s(predict, folder):
         (["{folder}", "--model", "nowhere.keras"], "nowhere.keras is missing"),
         (["{empty}"], "no photographs in it"),
         (["{folder}", "--csv", "{empty}"], "is a folder; expected a file to write"),
-        (["{folder}", "--csv", "-", "--json", "-"], "both want the terminal"),
+        (["{folder}", "--csv", "-", "--json", "-"], "want the terminal; give all but one"),
+        (["{folder}", "--resume"], "goes on with the file of --csv or --jsonl"),
+        (["{folder}", "--json", "{empty}/a.json", "--resume"], "--csv or --jsonl"),
     ],
 )
 def test_what_cannot_be_done_at_all_is_one_line(predict, folder, tmp_path, arguments, said):
@@ -160,7 +162,7 @@ def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("command", [[], ["predict"], ["champion"], ["track"], ["ui"]])
+@pytest.mark.parametrize("command", [[], ["predict"], ["watch"], ["champion"], ["track"], ["ui"]])
 def test_every_command_explains_itself_at_once(command, tmp_path):
     done = run(*command, "--help", folder=tmp_path)
     assert done.returncode == 0 and "usage: twinhead" in done.stdout and done.stderr == ""

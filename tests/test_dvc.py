@@ -30,6 +30,7 @@ MAKERS = {
     **dict.fromkeys([paths.PREDICTIONS, paths.CHARTS], "evaluate"),
     paths.EMBEDDING: "embed",
     **dict.fromkeys([paths.EXPLANATIONS, paths.HEAT_MAPS], "explain"),
+    paths.EDGE: "export",
     paths.OVERLAYS: "plots",
     paths.REPORT: "report",
 }

@@ -10,7 +10,7 @@ import pytest
 from conftest import REPOSITORY, Workspace, outputs
 from test_pipeline import assert_complete, ran, runs, workspace  # noqa: F401  (a fixture)
 
-AFTERWARDS = ["evaluate", "embed", "explain", "report"]
+AFTERWARDS = ["evaluate", "embed", "explain", "export", "report"]
 TURNS = [
     {
         "tracking/runs.py": ["report"],
@@ -30,7 +30,7 @@ TURNS = [
     },
     {
         "evaluation/metrics.py": ["evaluate", "plots", "report"],
-        "attribution/localisation.py": ["explain", "plots", "report"],
+        "attribution/localisation.py": ["explain", "export", "plots", "report"],
         "embedding.py": ["embed", "report"],
     },
     {

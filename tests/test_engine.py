@@ -139,11 +139,11 @@ def test_nothing_is_left_behind_and_nobody_is_told(tmp_path):
     home, temporary = tmp_path / "home", tmp_path / "temporary"
     code = """
 import sys, keras, numpy as np
-from twinhead import engine
+from twinhead import engine, processor
 image = keras.Input((8, 8, 3))
 run = engine.OpenVino(keras.Model(image, {"mean": keras.layers.GlobalAveragePooling2D()(image)}))
 run(np.zeros((3, 8, 8, 3), np.uint8))
-print(sorted({"openvino_telemetry", engine.REPORTS} & set(sys.modules)))
+print(sorted({"openvino_telemetry", processor.REPORTS} & set(sys.modules)))
 """
     for folder in (home, temporary):
         folder.mkdir()

@@ -28,7 +28,7 @@ from twinhead.plots import style
 
 SECTION = "Faults"
 TAKES = {"index": 1, "split": 1, "features": 8, "train": 8, "evaluate": 8, "embed": 7,
-         "explain": 8, "plots": 3, "report": 3}  # fmt: skip
+         "explain": 8, "export": 8, "plots": 3, "report": 3}  # fmt: skip
 """About as many seconds as each stage runs."""
 HALF = re.compile("dvc.lock.*(validation failed|is invalid|corrupted)")
 """What DVC says of a lock file in whose writing it was killed."""
@@ -110,7 +110,7 @@ def test_a_lock_file_that_dvc_has_written_half_is_taken_from_git_again(workspace
 FULL = [(name, "full", place) for name, places in {
     "index": ["data", "metrics"], "split": ["data", "metrics"], "features": ["data"],
     "train": ["models", "reports", "metrics"], "evaluate": ["reports"], "embed": ["reports"],
-    "explain": ["reports"], "plots": ["reports"], "report": ["reports"],
+    "explain": ["reports"], "export": ["models"], "plots": ["reports"], "report": ["reports"],
 }.items() for place in places]  # fmt: skip
 OTHERS = [("index", "read-only", "data"), ("split", "read-only", "metrics"),
           ("train", "read-only", "models"), ("index", "limit", 10_000),

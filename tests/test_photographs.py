@@ -37,7 +37,7 @@ def test_a_folder_gives_all_photographs_below_it_sorted(inside):
 
 
 def test_masks_of_a_folder_in_mvtec_ads_layout_are_no_photographs(folder):
-    found = photographs.find([str(folder)])
+    found = list(photographs.find([str(folder)]))
     assert len(found) == sum(1 for path in folder.rglob("*.*") if "ground_truth" not in path.parts)
     assert not any("ground_truth" in path.parts for path in found)
 

@@ -12,6 +12,8 @@ from mlflow.artifacts import download_artifacts
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from twinhead import edge
+
 STAGES = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 
 
@@ -66,12 +68,14 @@ def assert_complete(workspace: Workspace, run: Run, store: MlflowClient | None =
     for name in ("index/labels.json", "split/splits.csv", "train/history.csv",
                  "plots/train/learning_curves.png", "train/model.keras", "evaluate/predictions.csv",
                  "plots/evaluate/roc.png", "plots/embed/map_by_category.png", "embed/embedding.csv",
-                 "explain/explain.json", "report/index.html"):  # fmt: skip
+                 "explain/explain.json", "export/edge/edge.json", "export/edge/float.bin",
+                 "report/index.html"):  # fmt: skip
         assert (folder / name).is_file(), name
     assert list((folder / "plots/heatmaps").glob("*.png"))
     (model,) = store.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'")
     kept = Path(download_artifacts(model.artifact_location, tracking_uri=store.tracking_uri))
     assert (kept / "MLmodel").is_file() and (kept / "artifacts/model.keras").is_file()
+    assert edge.load(kept / "artifacts/edge").categories
 
 
 def test_all_outputs_are_there(finished):

@@ -82,7 +82,7 @@ def text(file: Path) -> str:
 
 
 def test_the_server_answers_as_predict_does(server, finished, folder):
-    files = photographs.find([str(folder)])
+    files = list(photographs.find([str(folder)]))
     rows = [[text(file)] for file in files]
     status, answer = ask(server, {"dataframe_split": {"columns": ["image"], "data": rows}})
     assert status == 200

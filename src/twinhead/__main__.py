@@ -1,13 +1,17 @@
-"""The commands beside the pipeline: `twinhead predict`, `champion`, `track` and `ui`."""
+"""The commands beside the pipeline: `twinhead predict`, `watch`, `champion`, `track` and `ui`.
+
+`predict` and `watch` with an exported model need NumPy, Pillow and OpenVINO alone: what else there
+is, is imported by the command that needs it.
+"""
 
 import argparse
 import os
 import sys
 from pathlib import Path
 
-from twinhead import errors, params, paths, stage
+from twinhead import errors, paths, stage
 from twinhead.errors import InputError
-from twinhead.serving import predict
+from twinhead.serving import formats, predict, watch
 
 FAILED = 2
 """How a command ends that could not do its work; not understood, argparse ends so too."""
@@ -15,6 +19,8 @@ FAILED = 2
 
 def track(options: argparse.Namespace) -> int:
     """Send what this workspace holds to its MLflow run, where that lacks it."""
+    from twinhead import params
+
     settings = params.load()
     with stage.loading():
         from twinhead import tracking
@@ -30,10 +36,13 @@ def track(options: argparse.Namespace) -> int:
 
 def ui(options: argparse.Namespace) -> int:
     """Open the MLflow UI on the pipeline's own store."""
+    from twinhead import params
+
+    settings = params.load()
     with stage.loading():
         from twinhead.tracking import store, ui
 
-    settings, kept = params.load(), store.address()
+    kept = store.address()
     served = not kept.startswith("sqlite")
     address = kept if served else "http://127.0.0.1:5000"
     print(f"ui: compare the runs at {address}/{ui.link(store.reach(settings))}")
@@ -45,6 +54,8 @@ def ui(options: argparse.Namespace) -> int:
 
 def champion(options: argparse.Namespace) -> int:
     """List the registered models, or make one of them champion."""
+    from twinhead import params
+
     settings = params.load()
     with stage.loading():
         from twinhead.serving import registry
@@ -71,7 +82,7 @@ def main() -> None:
         if message is None:
             raise
         for line in message.splitlines():
-            print(f"{name}: error: {line}", file=sys.stderr)
+            print(f"{name}: error: {formats.printable(line)}", file=sys.stderr)
         sys.exit(FAILED)
 
 
@@ -95,15 +106,41 @@ def _parser() -> argparse.ArgumentParser:
     add("paths", metavar="PATH", nargs="+", help="file, folder or pattern such as 'photos/*.png'")
     add("--csv", metavar="FILE", type=Path, help="write the answers as CSV; - for the terminal")
     add("--json", metavar="FILE", type=Path, help="write the answers as JSON; - for the terminal")
-    add("--overlays", metavar="FOLDER", type=Path, help="draw each photograph's heat map there")
+    add("--jsonl", metavar="FILE", type=Path, help="write them as JSON lines; - for the terminal")
     add(
-        "--model",
-        metavar="MODEL",
-        default=str(paths.MODEL),
-        help="models/model.keras of a workspace, the folder of an MLflow model, or one of the"
-        " registry such as models:/twinhead@champion (default: %(default)s)",
+        "--resume",
+        action="store_true",
+        help="go on with the file of --csv or --jsonl: what stands in it isn't answered again",
     )
+    add("--overlays", metavar="FOLDER", type=Path, help="draw each photograph's heat map there")
+    _add_model(command)
     add("--check", action="store_true", help="end with 3 if a photograph shows a defect")
+
+    about = "answer each photograph that comes to a folder, until Ctrl-C"
+    command = commands.add_parser(
+        "watch",
+        help=about,
+        description=f"{about.capitalize()}. An answer is a line of JSON, on the terminal and in a"
+        " file; what stands in the file isn't answered again.",
+    )
+    command.set_defaults(command=watch.watch)
+    add = command.add_argument
+    add("folder", metavar="FOLDER", type=Path, help="where photographs come to; also below it")
+    add(
+        "--jsonl",
+        metavar="FILE",
+        type=Path,
+        help="the file of answers (default: beside the folder, FOLDER.jsonl)",
+    )
+    add(
+        "--patience",
+        metavar="SECONDS",
+        type=float,
+        default=watch.PATIENCE,
+        help="how long a file that can't be decoded may still be written (default: %(default)s)",
+    )
+    add("--heatmaps", metavar="FOLDER", type=Path, help="draw each photograph's heat map there")
+    _add_model(command)
 
     about = "list the registered models, or make one of them champion"
     command = commands.add_parser("champion", help=about, description=f"{about.capitalize()}.")
@@ -121,6 +158,16 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.set_defaults(command=function)
     return parser
+
+
+def _add_model(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--model",
+        metavar="MODEL",
+        default=str(paths.MODEL),
+        help="models/model.keras of a workspace, its models/edge, the folder of an MLflow model, or"
+        " one of the registry such as models:/twinhead@champion (default: %(default)s)",
+    )
 
 
 if __name__ == "__main__":

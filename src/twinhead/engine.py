@@ -4,9 +4,8 @@ Both give the same within rounding. OpenVINO's bytes are its own: the same on on
 many images are given at a time and whatever ran before, for each image goes through alone.
 """
 
-import os
 import sys
-from functools import cache, cached_property
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-STREAMS = 8
-"""Images that go through side by side, at most, each on cores of its own."""
-REPORTS = "openvino.tools.ovc"
-"""The part of OpenVINO that on import writes an id into the home folder, and on use reports over
-the network. Nothing here needs it."""
+from twinhead import processor
 
 
-class OpenVino:
+class OpenVino(processor.Network):
     """A network as OpenVINO runs it. Not for several threads at a time."""
 
     def __init__(self, model: keras.Model) -> None:
@@ -31,62 +26,7 @@ class OpenVino:
         Raises ImportError where OpenVINO is missing, and RuntimeError where it can't run here, or
         not this network.
         """
-        if any(layer.compute_dtype == "bfloat16" for layer in model.layers):
-            raise RuntimeError("the network computes in bfloat16")
-        self._openvino = _import()
-        self._model, self._names = self._convert(model)
-        self._alone = self._compile(1)  # now: it tells whether this processor will do
-        self.name = f"openvino {self._openvino.__version__.partition('-')[0]}"
-
-    def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """The network's answers for (n, height, width, channels), any numbers: (n, …) by output."""
-        queue = self._alone if len(images) == 1 else self._together
-        found = [
-            np.empty((len(images), *tuple(output.shape)[1:]), output.element_type.to_dtype())
-            for output in self._model.outputs
-        ]
-
-        def keep(request: Any, place: int) -> None:
-            for number, values in enumerate(found):
-                values[place] = request.get_output_tensor(number).data[0]
-
-        queue.set_callback(keep)
-        for place, image in enumerate(images):
-            queue.start_async([np.ascontiguousarray(image[None], np.float32)], place)
-        queue.wait_all()
-        return dict(zip(self._names, found, strict=True))
-
-    @cached_property
-    def _together(self) -> Any:
-        return self._compile(min(cores(), STREAMS))
-
-    def _compile(self, streams: int) -> Any:
-        """A queue for so many images at a time; a single one has all cores."""
-        hints = self._openvino.properties.hint
-        settings = {
-            hints.inference_precision: self._openvino.Type.f32,  # its default may be bfloat16
-            self._openvino.properties.inference_num_threads: cores(),
-            self._openvino.properties.num_streams: streams,
-            hints.enable_cpu_pinning: False,  # other programs may be on the first cores, too
-        }
-        compiled = self._openvino.Core().compile_model(self._model, "CPU", settings)
-        return self._openvino.AsyncInferQueue(compiled, streams)
-
-    def _convert(self, model: keras.Model) -> tuple[Any, list[str]]:
-        """The graph for one image, in memory from end to end, and the names of its outputs."""
-        frontend = self._openvino.frontend
-        from openvino.frontend.tensorflow.graph_iterator import GraphIteratorTFGraph
-
-        one = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32)
-        whole = tf.function(lambda images: model(images, training=False))
-        traced = whole.get_concrete_function(one)
-        names = sorted(traced.structured_outputs)  # TensorFlow's order
-        of_tensor = dict(zip((tensor.name for tensor in traced.outputs), names, strict=True))
-        reader = frontend.FrontEndManager().load_by_framework("tf")
-        # It has to live until the graph is converted.
-        operations = GraphIteratorTFGraph(traced.graph, False, output_names_map=of_tensor)
-        converted = reader.convert(reader.load(operations))
-        return converted, [next(iter(output.names & set(names))) for output in converted.outputs]
+        super().__init__(converted(model))
 
 
 class TensorFlow:
@@ -121,32 +61,39 @@ def fastest(model: keras.Model) -> Engine:
         return TensorFlow(model)
 
 
+def converted(model: keras.Model, dtype: tf.DType = tf.float32) -> Any:
+    """The network as an openvino.Model for one image of that dtype, in memory from end to end.
+
+    Its outputs have the network's names, sorted. Raises ImportError where OpenVINO is missing, and
+    RuntimeError for a network that it can't run.
+    """
+    if any(layer.compute_dtype == "bfloat16" for layer in model.layers):
+        raise RuntimeError("the network computes in bfloat16")
+    frontend = processor.load().frontend
+    from openvino.frontend.tensorflow.graph_iterator import GraphIteratorTFGraph
+
+    one = tf.TensorSpec((1, *model.input_shape[1:]), dtype)
+    whole = tf.function(lambda images: model(tf.cast(images, tf.float32), training=False))
+    traced = whole.get_concrete_function(one)
+    names = sorted(traced.structured_outputs)  # TensorFlow's order
+    of_tensor = dict(zip((tensor.name for tensor in traced.outputs), names, strict=True))
+    reader = frontend.FrontEndManager().load_by_framework("tf")
+    # It has to live until the graph is converted.
+    operations = GraphIteratorTFGraph(traced.graph, False, output_names_map=of_tensor)
+    found = reader.convert(reader.load(operations))
+    for output in found.outputs:
+        output.tensor.set_names(output.names & set(names))
+    return found
+
+
 def version(engine: Engine) -> str:
-    """What decides the last digits of its answers: the engine, its version and this module."""
-    return f"{engine.name} {sha256(Path(__file__).read_bytes()).hexdigest()[:16]}"
-
-
-def cores() -> int:
-    """How many cores this process may use; all of the machine's where the system doesn't say."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS, nor on Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """What decides the last digits of its answers: the engine, its version and these modules."""
+    sources = (Path(__file__), Path(str(processor.__file__)))
+    code = sha256(b"".join(file.read_bytes() for file in sources))
+    return f"{engine.name} {code.hexdigest()[:16]}"
 
 
 @cache
 def _say(fault: str) -> None:
     said = f"OpenVINO can't be used ({fault}); TensorFlow takes its place"
     print(said, file=sys.stderr, flush=True)
-
-
-def _import() -> Any:
-    """OpenVINO without what reports its use; whoever wants that can import it afterwards."""
-    hidden = REPORTS not in sys.modules
-    if hidden:
-        sys.modules[REPORTS] = None  # type: ignore[assignment]  # then importing it fails
-    try:
-        import openvino
-    finally:
-        if hidden:
-            del sys.modules[REPORTS]
-    return openvino

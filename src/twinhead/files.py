@@ -6,14 +6,16 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.lib.format import open_memmap
 from numpy.typing import DTypeLike
 
 from twinhead.errors import InputError
+
+if TYPE_CHECKING:  # a small machine has none
+    import pandas as pd
 
 BLOCK = 2**20
 
@@ -93,7 +95,7 @@ def write_array(array: np.ndarray, path: Path) -> None:
         written.flush()
 
 
-def write_table(table: pd.DataFrame, path: Path) -> None:
+def write_table(table: "pd.DataFrame", path: Path) -> None:
     """Write a table as CSV, without its index."""
     with whole(path) as part:
         table.to_csv(part, index=False, lineterminator="\n")

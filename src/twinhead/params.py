@@ -239,6 +239,11 @@ class Explain(Section):
     seed: Seed
 
 
+class Export(Section):
+    int8: bool
+    """Whether a network in int8 is made, too; the gate decides whether it is kept."""
+
+
 class Tracking(Section):
     experiment: Annotated[Line, Field(max_length=200)]
     on_failure: Literal["continue", "stop"]
@@ -261,6 +266,7 @@ class Params(Section):
     evaluate: Evaluate
     embed: Embed
     explain: Explain
+    export: Export
     tracking: Tracking
 
     @model_validator(mode="after")

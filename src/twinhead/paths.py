@@ -19,6 +19,7 @@ EXTRACTED = Path("data/extracted.csv")
 MODEL = Path("models/model.keras")
 CHECKPOINT = Path("models/best_defect_auroc.keras")
 TRAINING_STATE = Path("models/.training")
+EDGE = Path("models/edge")
 
 METRICS = Path("metrics")
 REPORTS = Path("reports")

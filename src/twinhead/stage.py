@@ -137,8 +137,11 @@ def loading() -> Iterator[None]:
             _stderr = 2
 
 
-def progress(name: str) -> Callable[[int, int], None]:
-    """Return a callback (done, total) that prints every few seconds how far the stage is."""
+def progress(name: str, before: int = 0) -> Callable[[int, int], None]:
+    """Return a callback (done, total) that prints every few seconds how far the stage is.
+
+    before: how many of `done` an earlier run did; they say nothing about the rate.
+    """
     started = printed = time.monotonic()
 
     def tell(done: int, total: int) -> None:
@@ -146,8 +149,8 @@ def progress(name: str) -> Callable[[int, int], None]:
         now = time.monotonic()
         if done == total or now - printed > 5:
             printed = now
-            rate = done / max(now - started, 1e-9)
-            left = f", {(total - done) / rate:.0f} s left" if done < total else ""
+            rate = (done - before) / max(now - started, 1e-9)
+            left = f", {(total - done) / rate:.0f} s left" if before < done < total else ""
             print(f"{name}: {done} of {total} images, {rate:.0f} images/s{left}", flush=True)
 
     return tell

@@ -2,11 +2,12 @@
 
 from io import BytesIO
 
-import matplotlib
 import numpy as np
 from PIL import Image
 
-COLOURS = "inferno"
+from twinhead.plots import inferno
+
+COLOURS = inferno.NAME
 
 
 def opacity(shown: np.ndarray) -> np.ndarray:
@@ -24,7 +25,7 @@ def png(photograph: np.ndarray, heat: np.ndarray, scale: float) -> bytes:
     small = Image.fromarray(heat.astype(np.float32))
     enlarged = small.resize((width, height), Image.Resampling.BILINEAR)
     shown = np.clip(np.asarray(enlarged) / scale, 0, 1)
-    colour = matplotlib.colormaps[COLOURS](shown)[..., :3] * 255
+    colour = inferno.colours(shown)
     grey, cover = photograph.mean(axis=2, keepdims=True), opacity(shown)[..., None]
     blended = Image.fromarray((grey * (1 - cover) + colour * cover).round().astype(np.uint8))
     file = BytesIO()

@@ -2,8 +2,9 @@
 
 import glob
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,27 +14,48 @@ from twinhead.ingest import images
 
 HEATED = ".heat.png"
 """How the names of drawn heat maps end, so that none is taken for a photograph."""
+HALF_DRAWN = ".heat.partial.png"
 
 
-def find(names: list[str]) -> list[Path]:
-    """Return the photographs that files, folders and patterns name, each once.
+def find(names: list[str]) -> Iterator[Path]:
+    """Yield the photographs that files, folders and patterns name, each once.
 
     Of a folder, all below it whose names end as photographs' do, sorted; no hidden ones, no drawn
-    heat maps, and no masks where it is in MVTec AD's layout. What doesn't exist is returned as it
-    is: reading it will say so. Raises InputError for a folder without photographs.
+    heat maps, and no masks where it is in MVTec AD's layout. What doesn't exist is given as it is:
+    reading it will say so. Raises InputError for a folder without photographs. Of one folder, no
+    more than the names of those that it is in are held.
     """
-    found: dict[Path, None] = {}
-    for name in names:
-        path = Path(name)
-        # A file may be called a[1].png; only what doesn't exist can be a pattern.
-        matches = [] if path.exists() else sorted(glob.glob(name, recursive=True))
-        for place in map(Path, matches or [name]):
-            found |= dict.fromkeys(_below(place) if place.is_dir() else [place])
-    return list(found)
+    places = [place for name in names for place in _places(name)]
+    seen: set[Path] | None = set() if len(places) > 1 else None
+    for place in places:
+        for file in _below(place) if place.is_dir() else [place]:
+            if seen is None:
+                yield file
+            elif file not in seen:
+                seen.add(file)
+                yield file
+
+
+def below(folder: Path) -> Iterator[Path]:
+    """Yield the photographs below a folder as `find` does, or none."""
+    seen = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:  # a link that leads back up
+            folders.clear()
+            continue
+        seen.add(real)
+        layout = {"train", "test"} & set(folders)
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".") and not (layout and name == "ground_truth")
+        )
+        yield from (Path(place, name) for name in sorted(files) if _is_photograph(name))
 
 
 def decoded(
-    files: list[Path], size: int, count: int
+    files: Iterable[Path], size: int, count: int
 ) -> Iterator[list[tuple[Path, np.ndarray | InputError]]]:
     """Yield the files in lists of `count`, each with its pixels or with what is wrong with it.
 
@@ -49,34 +71,36 @@ def decoded(
         except InputError as error:
             return error
 
-    parts = [files[at : at + count] for at in range(0, len(files), count)]
+    rest = iter(files)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        ahead = [pool.map(read, part) for part in parts[:1]]
-        for part, after in zip(parts, [*parts[1:], []], strict=True):
-            ahead.append(pool.map(read, after))
-            yield list(zip(part, ahead.pop(0), strict=True))
+        part: list[Path] = []
+        ahead = pool.map(read, part)
+        while True:
+            after = list(islice(rest, count))
+            found = pool.map(read, after)
+            if part:
+                yield list(zip(part, ahead, strict=True))
+            if not after:
+                return
+            part, ahead = after, found
 
 
-def _below(folder: Path) -> list[Path]:
-    found, seen = [], set()
-    for place, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:  # a link that leads back up
-            folders.clear()
-            continue
-        seen.add(real)
-        layout = {"train", "test"} & set(folders)
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith(".") and not (layout and name == "ground_truth")
-        )
-        found += [Path(place, name) for name in sorted(files) if _is_photograph(name)]
-    if not found:
+def _places(name: str) -> list[Path]:
+    path = Path(name)
+    # A file may be called a[1].png; only what doesn't exist can be a pattern.
+    matches = [] if path.exists() else sorted(glob.glob(name, recursive=True))
+    return [Path(match) for match in matches or [name]]
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    none = True
+    for file in below(folder):
+        none = False
+        yield file
+    if none:
         raise InputError(f"{folder}: no photographs in it; expected {', '.join(images.FORMATS)}")
-    return found
 
 
 def _is_photograph(name: str) -> bool:
     known = Path(name).suffix.lower() in images.FORMATS
-    return known and not name.startswith(".") and not name.endswith(HEATED)
+    return known and not name.startswith(".") and not name.endswith((HEATED, HALF_DRAWN))

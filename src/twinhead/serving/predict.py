@@ -1,28 +1,40 @@
-"""`twinhead predict`: answer for photographs, print or write the answers, draw the heat maps."""
+"""`twinhead predict`: answer for photographs, print or write the answers, draw the heat maps.
+
+Answers are written as they come, and photographs are found as they are wanted: memory stays the
+same however many there are.
+"""
 
 import contextlib
 import os
 import sys
-import tempfile
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from twinhead import stage
 from twinhead.errors import InputError
 from twinhead.ingest import images
-from twinhead.serving import formats, photographs
-
-if TYPE_CHECKING:
-    from twinhead.serving.predictor import Predictor
+from twinhead.serving import formats, models, photographs
+from twinhead.serving.models import Answering
 
 ALL_READ, UNREADABLE, DEFECTS = 0, 1, 3
 """How `predict` ends; 2 is for what stops the whole."""
 BATCH = 64
 """Photographs that are held at a time, decoded."""
+
+
+@dataclass
+class Survey:
+    """The photographs that are named, at a first look: what the table and the progress need."""
+
+    count: int = 0
+    longest: int = 0
+    """Letters of the longest path."""
+    root: str = ""
+    """The folder that all are in."""
 
 
 def predict(options: Namespace) -> int:
@@ -31,74 +43,116 @@ def predict(options: Namespace) -> int:
     Raises InputError for what can't be done at all; a photograph that can't be read is named on
     stderr, and the rest goes on.
     """
-    files = photographs.find(options.paths)
-    outputs = [file for file in (options.csv, options.json) if file]
+    outputs = [file for file in (options.csv, options.jsonl, options.json) if file]
     for file in outputs:
         formats.check(file)
     if outputs.count(formats.STDOUT) > 1:
-        raise InputError("--csv - and --json - both want the terminal; give one of them a file")
-    with stage.loading():
-        from twinhead.serving import predictor
-    with _model(options.model) as place:
-        model = predictor.load(place)
+        raise InputError(
+            "--csv -, --jsonl - and --json - want the terminal; give all but one of them a file"
+        )
+    if options.resume and (options.json or not outputs or formats.STDOUT in outputs):
+        raise InputError("--resume goes on with the file of --csv or --jsonl; name one of them")
+    survey = _survey(options.paths)
+    with models.opened(options.model) as model:
+        if options.overlays:
+            model.check_scale()
+        return _predict(options, model, survey)
 
-    if options.overlays:
-        model.check_scale()
-    rows, unread, quiet = [], 0, formats.STDOUT in outputs
-    shown = [formats.printable(file) for file in files]
-    table = formats.Table(shown, model.columns, model.metadata.categories)
-    if not quiet:
-        print(table.heading())
-    for answer in _answers(model, files, options.overlays):
-        if isinstance(answer, InputError):
-            unread += 1
-            print(f"predict: {formats.printable(answer)}", file=sys.stderr, flush=True)
-            continue
-        rows.append(answer)
-        if not quiet:
-            print(table.line(answer), flush=True)
-    if options.csv:
-        formats.write_csv(rows, model.columns, options.csv)
-    if options.json:
-        formats.write_json(rows, options.json)
-    found = sum(row.get("defective", False) for row in rows)
-    defective = f", {found} defective" if "defect" in model.tasks else ""
-    if unknown := sum(not row.get("known", True) for row in rows):
-        defective += f", {unknown} unlike anything that was trained on"
-    failed = f", {unread} could not be read" if unread else ""
-    print(f"predict: {len(rows)} photographs{defective}{failed}", file=sys.stderr)
-    return DEFECTS if options.check and found else UNREADABLE if unread else ALL_READ
+
+def _survey(names: list[str]) -> Survey:
+    found = Survey()
+    for file in photographs.find(names):
+        found.count += 1
+        found.longest = max(found.longest, len(formats.printable(file)))
+        folder = os.path.dirname(os.path.abspath(file))
+        found.root = os.path.commonpath([found.root or folder, folder])
+    return found
+
+
+def _predict(options: Namespace, model: Answering, survey: Survey) -> int:
+    with contextlib.ExitStack() as stack:
+        kept: list[formats.Lines] = []
+        forms: list[tuple[Path | None, formats.Form]] = [
+            (options.csv, formats.Csv(model.columns)),
+            (options.jsonl, formats.JsonLines()),
+        ]
+        for file, form in forms:
+            if file:
+                kept.append(formats.Lines(file, form, options.resume))
+                stack.callback(kept[-1].close)
+        array = stack.enter_context(formats.json_array(options.json)) if options.json else None
+        earlier = min(map(len, kept)) if options.resume else 0
+        defective = min((one.defective for one in kept), default=0)
+        files = photographs.find(options.paths)
+        if options.resume:
+            files = (x for x in files if not all(formats.spelt(x) in one for one in kept))
+
+        table = None
+        if formats.STDOUT not in (options.csv, options.jsonl, options.json):
+            table = formats.Table(survey.longest, model.columns, model.categories)
+            print(table.heading())
+        read = unread = unknown = 0
+        for answers in _answers(model, files, options.overlays, survey, earlier):
+            for answer in answers:
+                if isinstance(answer, InputError):
+                    unread += 1
+                    print(f"predict: {formats.printable(answer)}", file=sys.stderr, flush=True)
+                    continue
+                read += 1
+                defective += answer.get("defective", False)
+                unknown += not answer.get("known", True)
+                if table:
+                    print(table.line(answer))
+                for one in kept:
+                    one.write(answer)
+                if array:
+                    array(answer)
+            sys.stdout.flush()
+            for one in kept:
+                one.flush()
+    said = f"{read} photographs"
+    if "defect" in model.tasks:
+        said += f", {defective} defective"
+    if unknown:
+        said += f", {unknown} unlike anything that was trained on"
+    if unread:
+        said += f", {unread} could not be read"
+    if earlier:
+        said += f"; {earlier} had been answered before"
+    print(f"predict: {said}", file=sys.stderr)
+    return DEFECTS if options.check and defective else UNREADABLE if unread else ALL_READ
 
 
 def _answers(
-    model: "Predictor", files: list[Path], overlays: Path | None
-) -> Iterator[dict | InputError]:
-    """In the files' order: an answer with its `path`, or what is wrong with the file."""
-    tell = stage.progress("predict") if len(files) > BATCH else None
-    root = os.path.commonpath([os.path.dirname(os.path.abspath(file)) for file in files])
-    done = 0
+    model: Answering, files: Iterable[Path], overlays: Path | None, survey: Survey, done: int
+) -> Iterator[list[dict | InputError]]:
+    """In the files' order, some at a time: an answer with its `path`, or what is wrong."""
+    tell = stage.progress("predict", done) if survey.count - done > BATCH else None
     for part in photographs.decoded(files, model.size, BATCH):
         read = [found for _, found in part if not isinstance(found, InputError)]
         pixels = np.array(read, np.uint8).reshape(-1, model.size, model.size, 3)
-        given = iter(model.answer(pixels))
-        heat = iter(model.heat(pixels) if overlays else ())
+        look = model.look(pixels) if len(pixels) else None
+        given = iter(model.read(look) if look else ())
+        heat = iter(model.heat(pixels, look) if overlays and look else ())
+        answers: list[dict | InputError] = []
         for file, found in part:
             if isinstance(found, InputError):
-                yield found
+                answers.append(found)
                 continue
-            answer = {"path": formats.printable(file)} | next(given)
+            answer = {"path": formats.spelt(file)} | next(given)
             fault = None
             if overlays:
-                place = overlays / os.path.relpath(os.path.abspath(file), root)
+                place = overlays / os.path.relpath(os.path.abspath(file), survey.root)
                 fault = _draw(model, file, next(heat), place)
-            yield fault or answer
+            answers.append(fault or answer)
+        yield answers
         done += len(part)
         if tell:
             with contextlib.redirect_stdout(sys.stderr):
-                tell(done, len(files))
+                tell(done, max(done, survey.count))
 
 
-def _draw(model: "Predictor", file: Path, heat: np.ndarray, place: Path) -> InputError | None:
+def _draw(model: Answering, file: Path, heat: np.ndarray, place: Path) -> InputError | None:
     """Write the photograph with its heat map; return what is wrong with it, if something is."""
     try:
         png = model.draw(images.contents(file), file, heat)
@@ -110,15 +164,3 @@ def _draw(model: "Predictor", file: Path, heat: np.ndarray, place: Path) -> Inpu
     except OSError as error:
         return InputError(f"{place}: can't be written ({error.strerror})")
     return None
-
-
-@contextlib.contextmanager
-def _model(name: str) -> Iterator[Path]:
-    """The file or folder of a model; one of the registry lies in a folder of its own meanwhile."""
-    if not name.startswith(("models:/", "runs:/")):
-        yield Path(name)
-        return
-    with stage.loading():
-        from twinhead.serving import registry
-    with tempfile.TemporaryDirectory() as folder:
-        yield registry.fetch(name, Path(folder))

@@ -17,7 +17,7 @@ from twinhead.ingest import images
 from twinhead.model import detector, network
 from twinhead.model.batches import PREDICT_SIZE
 from twinhead.plots import heatmap
-from twinhead.serving import metadata
+from twinhead.serving import answers, metadata
 from twinhead.serving.metadata import Metadata
 
 LONGEST = 1024
@@ -34,11 +34,8 @@ class Predictor:
         self.model, self.metadata = model, known
         self.size: int = model.input_shape[1]
         self.tasks = network.tasks(model)
-        self.columns = [
-            *(("category", "category_probability") if "category" in self.tasks else ()),
-            *(("defect_probability", "defective") if "defect" in self.tasks else ()),
-            *(("known",) if network.detects(model) else ()),
-        ]
+        self.categories = known.categories
+        self.columns = answers.columns(model.output)
         """What an answer has, in this order."""
         self._alone = threading.Lock()  # an engine is built at the first call, and takes one
         if "category" in self.tasks:
@@ -56,37 +53,37 @@ class Predictor:
         `defect_probability`, as `defective` whether it reaches the threshold, and as `known`
         whether the photograph is like any good one that the network has learned from.
         """
-        answers = []
-        for start in range(0, len(pixels), PREDICT_SIZE):
-            given = self._look(pixels[start : start + PREDICT_SIZE])
-            answers += [self._answer(given, row) for row in range(len(next(iter(given.values()))))]
-        return answers
+        return self.read(self.look(pixels)) if len(pixels) else []
 
-    def _answer(self, given: dict[str, np.ndarray], row: int) -> dict:
-        answer: dict = {}
-        if "category" in given:
-            probabilities = given["category"][row]
-            answer["category"] = self.metadata.categories[probabilities.argmax()]
-            answer["category_probability"] = float(probabilities.max())
-        if "defect" in given:
-            probability = float(given["defect"][row, 0])
-            assert self.metadata.threshold is not None  # else it wouldn't have been made
-            answer["defect_probability"] = probability
-            answer["defective"] = probability >= self.metadata.threshold
-        if "unusual" in given:
-            answer["known"] = bool(given["unusual"][row, 0] <= detector.UNUSUAL)
-        return answer
+    def look(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
+        """What the network gives for decoded photographs, by output, (images, …) each."""
+        starts = range(0, len(pixels), PREDICT_SIZE)
+        with self._alone:
+            parts = [self._network(pixels[start : start + PREDICT_SIZE]) for start in starts]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def heat(self, pixels: np.ndarray) -> Iterator[np.ndarray]:
+    def read(self, given: dict[str, np.ndarray]) -> list[dict]:
+        """The answers in what `look` gives."""
+        known = self.metadata
+        return answers.read(given, known.categories, known.threshold, detector.UNUSUAL)
+
+    def heat(
+        self, pixels: np.ndarray, given: dict[str, np.ndarray] | None = None
+    ) -> Iterator[np.ndarray]:
         """Yield the photographs' heat maps, (height, width), float32 each; the higher, the odder.
 
-        Raises InputError where it isn't known at which heat the colours end.
+        given: what `look` gave for them, where that is known. Raises InputError where it isn't
+        known at which heat the colours end.
         """
         self.check_scale()
+        own = maps.of_patches(self.model, self.metadata.head, self.metadata.method)
+        if own and given:
+            yield from given["anomaly_map"]
+            return
         for start in range(0, len(pixels), PREDICT_SIZE // 2):
             part = pixels[start : start + PREDICT_SIZE // 2]
-            if maps.of_patches(self.model, self.metadata.head, self.metadata.method):
-                yield from self._look(part)["anomaly_map"]
+            if own:
+                yield from self.look(part)["anomaly_map"]
             else:
                 with self._alone:
                     found = self._mapper(part)
@@ -104,11 +101,6 @@ class Predictor:
         """
         assert self.metadata.scale is not None  # else there would be no heat
         return heatmap.png(images.picture(data, name, LONGEST), found, self.metadata.scale)
-
-    def _look(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
-        """The network's answers for some photographs, by output, (images, …) each."""
-        with self._alone:
-            return self._network(pixels)
 
     @cached_property
     def _network(self) -> engine.Engine:

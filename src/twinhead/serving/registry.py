@@ -25,6 +25,7 @@ from PIL import Image
 from twinhead import evaluation, params, paths
 from twinhead.dataset import pixels, splits, tables
 from twinhead.errors import InputError
+from twinhead.export import manifest
 from twinhead.serving import code, metadata
 from twinhead.tracking import identity, store
 
@@ -36,7 +37,7 @@ SERVED_TAG = "twinhead.served"
 RESAMPLES = 1000
 SERVED = Path(__file__).with_name("pyfunc.py")
 NEEDED = (
-    "keras", "matplotlib", "numpy", "openvino", "pandas", "pillow", "pydantic", "ruamel.yaml",
+    "keras", "numpy", "openvino", "pandas", "pillow", "pydantic", "ruamel.yaml",
     "tensorflow",
 )  # fmt: skip
 """What a server has to install for serving/pyfunc.py, beside MLflow."""
@@ -52,6 +53,8 @@ def keep(run_id: str, settings: params.Params) -> None:
     source = sha256(b"".join(file.read_bytes() for file in sorted(code.needed(SERVED))))
     answered = [vars(metadata.collect()), sha256(paths.MODEL.read_bytes()).hexdigest()]
     answered.append(source.hexdigest())
+    if _exported():
+        answered.append(identity.file_digest(paths.EDGE))
     digest = sha256(json.dumps(answered).encode()).hexdigest()
     client = MlflowClient()
     run = client.get_run(run_id)
@@ -119,12 +122,20 @@ def save(folder: Path, about: Model | None = None) -> None:
             folder,
             python_model=str(SERVED),
             code_paths=[str(package)],
-            artifacts={"network": str(paths.MODEL), "metadata": str(known)},
+            artifacts={"network": str(paths.MODEL), "metadata": str(known), **_exported()},
             signature=_signature(),
             input_example=_example(),
             pip_requirements=[f"{name}=={version(name)}" for name in NEEDED],
             mlflow_model=about,
         )
+
+
+def _exported() -> dict[str, str]:
+    """The folder of the stage `export`, where it is of this network."""
+    if not (paths.EDGE / manifest.FILE).is_file():
+        return {}
+    own = manifest.read(paths.EDGE).model == sha256(paths.MODEL.read_bytes()).hexdigest()
+    return {"edge": str(paths.EDGE)} if own else {}
 
 
 def _log(run: Run) -> str:

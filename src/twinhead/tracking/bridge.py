@@ -22,10 +22,13 @@ FILES = {
     "evaluate": [paths.metrics("evaluate"), paths.PREDICTIONS],
     "embed": [paths.metrics("embed"), paths.EMBEDDING],
     "explain": [paths.metrics("explain"), paths.EXPLANATIONS],
+    "export": [paths.metrics("export"), paths.EDGE],
     "plots": [paths.PLOTS / name for name in ("train", "evaluate", "embed")] + [paths.OVERLAYS],
     "report": [paths.REPORT],
 }
 """What the run gets of each stage, in the pipeline's order."""
+BESIDE = {("explain", "embed"), ("export", "embed"), ("plots", "export")}
+"""A stage, and one before it that it doesn't read."""
 
 
 @contextmanager
@@ -134,7 +137,7 @@ def _send_curves(run_id: str, page: dict) -> None:
 def _up_to(stage: str) -> list[str]:
     """The stage and those before it whose files are surely of the same experiment."""
     names = list(FILES)[: list(FILES).index(stage) + 1]
-    return [name for name in names if (stage, name) != ("explain", "embed")]
+    return [name for name in names if (stage, name) not in BESIDE]
 
 
 def _log(settings: params.Params) -> TrainingLog:

@@ -1,0 +1,72 @@
+"""The list of what is in `models/edge/`, and what an answer needs beside the network."""
+
+import json
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from twinhead.errors import InputError
+
+FILE = "edge.json"
+FLOAT, INT8 = PRECISIONS = "float", "int8"
+ENDINGS = ".xml", ".bin"
+"""Of a network's two files: its graph, its weights."""
+VERSION = 1
+"""Of this list."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    version: int
+    categories: list[str]
+    threshold: float | None
+    """The defect probability that makes a product defective; None without that head."""
+    unusual: float | None
+    """A photograph that is more unusual than that is unknown; None where the network can't tell."""
+    scale: float | None
+    """The heat at which the colours end; None for a network without a map of its own."""
+    size: int
+    """Pixels a side that the network takes."""
+    tiles: int
+    """`data.tiles` in params.yaml; `size` has them in it."""
+    files: dict[str, str]
+    """SHA-256 of each network's files, by name."""
+    gate: dict
+    """How far each precision is from the trained model on val: metrics/export.json."""
+    model: str
+    """SHA-256 of models/model.keras."""
+
+    @property
+    def precisions(self) -> list[str]:
+        """Those of PRECISIONS that are there."""
+        return [name for name in PRECISIONS if f"{name}{ENDINGS[0]}" in self.files]
+
+
+def write(manifest: Manifest, folder: Path) -> None:
+    text = json.dumps(asdict(manifest), indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def read(folder: Path) -> Manifest:
+    """Raises InputError naming the file if it is missing or holds something else."""
+    file = folder / FILE
+    try:
+        found = Manifest(**json.loads(file.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise InputError(f"{file} is missing; `dvc repro export` makes one") from None
+    except (TypeError, ValueError, AttributeError):
+        raise InputError(f"{file}: not the list of an exported twinhead model") from None
+    if found.version != VERSION:
+        raise InputError(f"{file}: of version {found.version}; this twinhead reads {VERSION}")
+    return found
+
+
+def digests(folder: Path, precision: str) -> dict[str, str]:
+    """SHA-256 of a network's files, by name. Raises InputError naming one that is missing."""
+    found = {}
+    for name in (f"{precision}{ending}" for ending in ENDINGS):
+        try:
+            found[name] = sha256((folder / name).read_bytes()).hexdigest()
+        except FileNotFoundError:
+            raise InputError(f"{folder / name} is missing; copy the whole folder") from None
+    return found

@@ -1,0 +1,331 @@
+"""`twinhead watch`: answer each photograph that a camera drops into a folder, once.
+
+A photograph is taken when its size and time were the same in two looks and it can be decoded; one
+that is cut off may still be written. Its answer is a line of JSON, on the terminal and in a file
+that grows; what stands in that file is not answered again after a restart.
+"""
+
+import errno
+import json
+import os
+import signal
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+
+from twinhead import files
+from twinhead.errors import InputError
+from twinhead.ingest import images
+from twinhead.serving import formats, models, photographs
+from twinhead.serving.models import Answering
+
+INTERVAL = 0.1
+"""Seconds between two looks."""
+PATIENCE = 5.0
+"""Seconds that a file must have been the same before it is called unreadable."""
+TOGETHER = 8
+"""Photographs that are answered at a time, where so many have come."""
+RETRY = 1.0
+"""Seconds until a full disk is tried again."""
+FULL = {errno.ENOSPC, errno.EDQUOT}
+
+Stamp = tuple[int, int]
+"""A file's bytes, and the nanosecond of its last change."""
+
+
+class Stopped(Exception):
+    """Somebody has asked for the end."""
+
+
+class Stopping:
+    """Whether Ctrl-C or SIGTERM has come; the second one ends at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+        signal.signal(number, signal.SIG_DFL)
+
+    def wait(self, seconds: float) -> None:
+        """Raises Stopped if the end has been asked for."""
+        until = time.monotonic() + seconds
+        while not self.asked and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, INTERVAL))
+        if self.asked:
+            raise Stopped
+
+
+@dataclass
+class Arriving:
+    """A file that hasn't been answered, as it was at the last look."""
+
+    stamp: Stamp
+    since: float
+    """The monotonic second at which it was first seen so."""
+    looks: int = 1
+    tried: bool = False
+    """Whether it couldn't be decoded, as it is."""
+
+
+class Folder:
+    """The photographs of a folder that are new."""
+
+    def __init__(self, place: Path, answered: dict[str, Stamp], patience: float) -> None:
+        """answered: by path below the folder, what has been answered already.
+
+        patience: seconds that a file must have been the same before it is called unreadable.
+        """
+        self.place, self._answered, self._patience = place, answered, patience
+        self._arriving: dict[str, Arriving] = {}
+
+    def ready(self) -> list[tuple[str, Arriving]]:
+        """The photographs that didn't change since the last look, the oldest first."""
+        now, found = time.monotonic(), {}
+        answered = {}
+        for file in photographs.below(self.place):
+            try:
+                about = file.stat()
+            except OSError:  # taken away since
+                continue
+            name, stamp = str(file.relative_to(self.place)), (about.st_size, about.st_mtime_ns)
+            if self._answered.get(name) == stamp:
+                answered[name] = stamp
+                continue
+            known = self._arriving.get(name)
+            if known is None or known.stamp != stamp:
+                known = Arriving(stamp, now, looks=0)
+            known.looks += 1
+            found[name] = known
+        # What was taken away is forgotten: memory grows with the folder, not with time.
+        self._answered, self._arriving = answered, found
+        ready = [
+            (name, one) for name, one in found.items()
+            if one.looks > 1 and not (one.tried and now - one.since < self._patience)
+        ]  # fmt: skip
+        return sorted(ready, key=lambda pair: (pair[1].stamp[1], pair[0]))
+
+    def read(self, name: str, arriving: Arriving, size: int) -> np.ndarray | InputError | None:
+        """A photograph's pixels, what is wrong with it, or None where it may still be written."""
+        file = self.place / name
+        try:
+            found: np.ndarray | InputError = images.read(file, size)
+            about = file.stat()
+        except InputError as error:
+            found = error
+        except OSError:  # of the machine or the network, or it was taken away
+            return None
+        else:
+            if (about.st_size, about.st_mtime_ns) != arriving.stamp:
+                return None
+        if isinstance(found, InputError) and time.monotonic() - arriving.since < self._patience:
+            arriving.tried = True
+            return None
+        return found
+
+    def done(self, name: str) -> None:
+        """Answer this photograph no more, as it is."""
+        self._answered[name] = self._arriving.pop(name).stamp
+
+
+class Log:
+    """The file of answers; whole lines alone, also if the disk is full or the power fails."""
+
+    def __init__(self, file: Path) -> None:
+        """Raises InputError naming the file if it can't be written, or another watch writes it."""
+        self.file = file
+        formats.check(file)
+        try:
+            self._target = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        except OSError as error:
+            raise InputError(f"{file}: can't be written ({error.strerror})") from None
+        with suppress(ImportError):  # not on Windows
+            import fcntl
+
+            try:
+                fcntl.flock(self._target, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(f"{file}: another `twinhead watch` writes it") from None
+
+    def answered(self) -> dict[str, Stamp]:
+        """What stands in the file, by path; a last line that isn't whole is taken away."""
+        found, whole = {}, 0
+        with self.file.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if not line.endswith(b"\n"):
+                    break
+                try:
+                    row = json.loads(line)
+                    found[str(row["path"])] = (int(row["bytes"]), int(row["modified"]))
+                except (ValueError, LookupError, TypeError):
+                    raise InputError(
+                        f"{self.file}: line {number} isn't an answer of `twinhead watch`; name"
+                        " another file with --jsonl"
+                    ) from None
+                whole += len(line)
+        os.ftruncate(self._target, whole)
+        return found
+
+    def write(self, line: bytes, room: "Room") -> None:
+        room.write(self._target, line, str(self.file))
+
+
+class Room:
+    """Writes, and waits where a disk is full until there is room again."""
+
+    def __init__(self, stopping: Stopping) -> None:
+        self._stopping, self._told = stopping, False
+
+    def write(self, target: int, data: bytes, name: str) -> None:
+        """All of the data, in as many pieces as it takes. Raises Stopped."""
+        while data:
+            written = self.taken(lambda data=data: os.write(target, data), name)
+            data = data[written:]
+
+    def taken(self, work: Callable, name: str) -> int:
+        """What `work` returns, once there is room for it. Raises Stopped."""
+        while True:
+            try:
+                done = work()
+            except OSError as error:
+                if error.errno not in FULL:
+                    raise
+                if not self._told:
+                    _say(f"{name}: {error.strerror}; waiting until there is room")
+                self._told = True
+                self._stopping.wait(RETRY)
+            else:
+                if self._told:
+                    _say(f"{name}: there is room again")
+                self._told = False
+                return done
+
+
+def watch(options: Namespace) -> int:
+    """Answer what comes until Ctrl-C or SIGTERM; return the exit code.
+
+    Raises InputError for what can't be done at all.
+    """
+    folder = Path(options.folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder; expected the one that photographs come to")
+    file = options.jsonl or folder.absolute().with_name(f"{folder.absolute().name}.jsonl")
+    log = Log(file)
+    answered = log.answered()
+    with models.opened(options.model) as model, _stopping() as stopping:
+        if options.heatmaps:
+            model.check_scale()
+        model.answer(np.zeros((1, model.size, model.size, 3), np.uint8))  # the first takes longer
+        watched = Folder(folder, answered, options.patience)
+        before = f"; {len(answered)} were answered before" if answered else ""
+        _say(f"{folder}: waiting for photographs; the answers go to {file}{before}")
+        done = {"answered": 0, "defective": 0, "unreadable": 0}
+        with suppress(Stopped):
+            _follow(watched, model, log, Room(stopping), stopping, options.heatmaps, done)
+    _say(
+        f"{done['answered']} photographs, {done['defective']} defective,"
+        f" {done['unreadable']} could not be read"
+    )
+    return 0
+
+
+def _follow(
+    watched: Folder,
+    model: Answering,
+    log: Log,
+    room: Room,
+    stopping: Stopping,
+    heatmaps: Path | None,
+    done: dict[str, int],
+) -> None:
+    """Answer what comes. Raises Stopped; what has been begun is ended before."""
+    gone = False
+    while True:
+        if not watched.place.is_dir() and not gone:
+            _say(f"{watched.place} isn't there; waiting for it")
+        gone = not watched.place.is_dir()
+        ready = [] if gone else watched.ready()
+        for start in range(0, len(ready), TOGETHER):
+            part = ready[start : start + TOGETHER]
+            for name, line, fault in _answers(watched, model, part, room, heatmaps):
+                text = f"{formats.JsonLines().line(line)}\n".encode()
+                log.write(text, room)
+                watched.done(name)
+                if fault:
+                    done["unreadable"] += 1
+                    _say(formats.printable(fault))
+                else:
+                    done["answered"] += 1
+                    done["defective"] += line.get("defective", False)
+                room.write(sys.stdout.fileno(), text, "the terminal's file")
+            stopping.wait(0)
+        stopping.wait(INTERVAL)
+
+
+def _answers(
+    watched: Folder,
+    model: Answering,
+    ready: list[tuple[str, Arriving]],
+    room: Room,
+    heatmaps: Path | None,
+) -> Iterator[tuple[str, dict, InputError | None]]:
+    """Of those that are whole: the name, the line, and what is wrong, if something is."""
+    read, decoded = [], []
+    for name, arriving in ready:
+        found = watched.read(name, arriving, model.size)
+        size, changed = arriving.stamp
+        line = {"path": formats.spelt(name), "bytes": size, "modified": changed}
+        if isinstance(found, InputError):
+            yield name, line | {"error": formats.printable(found)}, found
+        elif found is not None:
+            read.append((name, line))
+            decoded.append(found)
+    if not read:
+        return
+    pixels = np.array(decoded)
+    look = model.look(pixels)
+    heat = iter(model.heat(pixels, look) if heatmaps else ())
+    for (name, line), answer in zip(read, model.read(look), strict=True):
+        if heatmaps:
+            _draw(model, watched.place / name, next(heat), heatmaps / name, room)
+        yield name, line | answer, None
+
+
+def _draw(model: Answering, file: Path, heat: np.ndarray, place: Path, room: Room) -> None:
+    """Write the photograph with its heat map, whole; say what is wrong, if something is."""
+    target = place.with_name(place.name + photographs.HEATED)
+
+    def write() -> int:
+        with files.whole(target) as part:
+            return part.write_bytes(png)
+
+    try:
+        png = model.draw(images.contents(file), file, heat)
+        room.taken(write, str(target))
+    except InputError as error:  # it was there when it was decoded
+        _say(formats.printable(error))
+    except OSError as error:
+        _say(formats.printable(f"{target}: can't be written ({error.strerror})"))
+
+
+def _say(text: str) -> None:
+    print(f"watch: {text}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _stopping() -> Iterator[Stopping]:
+    """Ctrl-C and SIGTERM let the photograph be ended that is being answered."""
+    stopping = Stopping()
+    before = {number: signal.signal(number, stopping) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopping
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
