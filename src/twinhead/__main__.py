@@ -1,4 +1,4 @@
-"""The commands beside the pipeline: `twinhead predict`, `champion`, `track` and `ui`."""
+"""The commands beside the pipeline: `twinhead predict`, `review`, `champion`, `track` and `ui`."""
 
 import argparse
 import os
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from twinhead import errors, params, paths, stage
 from twinhead.errors import InputError
+from twinhead.review import command as reviewing
 from twinhead.serving import predict
 
 FAILED = 2
@@ -96,14 +97,18 @@ def _parser() -> argparse.ArgumentParser:
     add("--csv", metavar="FILE", type=Path, help="write the answers as CSV; - for the terminal")
     add("--json", metavar="FILE", type=Path, help="write the answers as JSON; - for the terminal")
     add("--overlays", metavar="FOLDER", type=Path, help="draw each photograph's heat map there")
-    add(
-        "--model",
-        metavar="MODEL",
-        default=str(paths.MODEL),
-        help="models/model.keras of a workspace, the folder of an MLflow model, or one of the"
-        " registry such as models:/twinhead@champion (default: %(default)s)",
-    )
+    _add_model(command)
     add("--check", action="store_true", help="end with 3 if a photograph shows a defect")
+
+    about = "ask on a local page what is right about photographs, those first that help most"
+    command = commands.add_parser("review", help=about, description=f"{about.capitalize()}.")
+    command.set_defaults(command=reviewing.review)
+    add = command.add_argument
+    add("folder", metavar="FOLDER", nargs="?", type=Path, help="photographs; else train and val")
+    add("--who", metavar="NAME", default="", help="who answers (default: your user name)")
+    add("--port", metavar="PORT", type=int, default=0, help="of the page (default: a free one)")
+    add("--no-open", dest="open", action="store_false", help="open no browser")
+    _add_model(command)
 
     about = "list the registered models, or make one of them champion"
     command = commands.add_parser("champion", help=about, description=f"{about.capitalize()}.")
@@ -121,6 +126,16 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.set_defaults(command=function)
     return parser
+
+
+def _add_model(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--model",
+        metavar="MODEL",
+        default=str(paths.MODEL),
+        help="models/model.keras of a workspace, the folder of an MLflow model, or one of the"
+        " registry such as models:/twinhead@champion (default: %(default)s)",
+    )
 
 
 if __name__ == "__main__":

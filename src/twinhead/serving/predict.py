@@ -39,7 +39,7 @@ def predict(options: Namespace) -> int:
         raise InputError("--csv - and --json - both want the terminal; give one of them a file")
     with stage.loading():
         from twinhead.serving import predictor
-    with _model(options.model) as place:
+    with located(options.model) as place:
         model = predictor.load(place)
 
     if options.overlays:
@@ -113,7 +113,7 @@ def _draw(model: "Predictor", file: Path, heat: np.ndarray, place: Path) -> Inpu
 
 
 @contextlib.contextmanager
-def _model(name: str) -> Iterator[Path]:
+def located(name: str) -> Iterator[Path]:
     """The file or folder of a model; one of the registry lies in a folder of its own meanwhile."""
     if not name.startswith(("models:/", "runs:/")):
         yield Path(name)
