@@ -24,7 +24,7 @@ from twinhead.dataset import pixels
 from twinhead.errors import InputError
 from twinhead.ingest import answers, decoding, layout, quality
 from twinhead.partition import assignment, duplicates
-from twinhead.review import queue, record
+from twinhead.review import improvement, queue, record
 
 RED = ((150, 60, 50), (48, 48))
 """The colour and the size of a bolt."""
@@ -562,3 +562,57 @@ def test_the_order_of_the_table_s_rows_means_nothing(tmp_path):
     assert tables[0].standing.equals(tables[1].standing)
     files.write_table(pd.DataFrame(rows), tmp_path / "answers.csv")
     assert answers.load(tmp_path / "answers.csv").standing.equals(tables[0].standing)
+
+
+def told(probabilities: list[float], defective: list[int], split: str = "test") -> pd.DataFrame:
+    return pd.DataFrame({
+        "sha256": [f"{n:064x}" for n in range(len(defective))], "split": split, "category": "bolt",
+        "defective": defective, "defect_probability": probabilities,
+    })  # fmt: skip
+
+
+def round_of(table: pd.DataFrame) -> pd.DataFrame:
+    return table[["sha256", "defect_probability"]].assign(threshold=0.5, model="0123456789ab")
+
+
+def given(*digests: str) -> pd.DataFrame:
+    return answers.settle(pd.DataFrame([row(one) for one in digests])).standing.reset_index()
+
+
+def test_a_round_that_helped_is_called_so():
+    truth, rng = [0, 1] * 60, np.random.default_rng(0)
+    before = told(list(rng.random(120)), truth)
+    after = told([0.2 + 0.6 * kind for kind in truth], truth)
+    found = improvement.compare(after, 0.5, given("f" * 64), round_of(before))
+    area, misses = found.judged["test"]["auroc"], found.judged["test"]["misses"]
+    assert area["after"] == 1 and 0 < area["low"] <= area["difference"] <= area["high"]
+    assert misses["after"] == 0 and misses["before"] > 10 and misses["high"] < 0
+    assert improvement.verdict(found).startswith("it helped")
+    back = improvement.compare(before, 0.5, given("f" * 64), round_of(after))
+    assert improvement.verdict(back).startswith("it did harm")
+
+
+def test_equal_networks_differ_in_nothing():
+    table = told([0.1, 0.9, 0.3, 0.8], [0, 1, 0, 1])
+    found = improvement.compare(table, 0.5, given("f" * 64), round_of(table))
+    assert found.judged["test"]["auroc"]["difference"] == 0
+    assert improvement.verdict(found).startswith("no sure difference")
+
+
+def test_only_images_that_both_have_seen_are_compared():
+    table = told([0.1, 0.9, 0.3, 0.8], [0, 1, 0, 1])
+    found = improvement.compare(table[1:], 0.5, given("f" * 64), round_of(table[:3]))
+    assert (found.judged["test"]["images"], found.new_test, found.gone_test) == (2, 1, 1)
+
+
+def test_answered_photographs_are_judged_by_what_was_said_before_the_answer():
+    table = told([0.1], [0], split="train")
+    found = improvement.compare(table, 0.3, given(f"{0:064x}"), round_of(table[:0]))
+    alarms = found.judged["reviewed"]["false alarms"]
+    assert (alarms["before"], alarms["after"], alarms["of"]) == (1, 0, 1)
+    assert improvement.numbers(found)["reviewed_false_alarms_before"] == 1
+
+
+def test_without_answers_there_was_no_round():
+    table = told([0.1], [0])
+    assert improvement.compare(table, 0.3, given("f" * 64)[:0], round_of(table)) is None

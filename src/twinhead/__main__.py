@@ -8,6 +8,7 @@ from pathlib import Path
 from twinhead import errors, params, paths, stage
 from twinhead.errors import InputError
 from twinhead.review import command as reviewing
+from twinhead.review import improvement
 from twinhead.serving import predict
 
 FAILED = 2
@@ -109,6 +110,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--port", metavar="PORT", type=int, default=0, help="of the page (default: a free one)")
     add("--no-open", dest="open", action="store_false", help="open no browser")
     _add_model(command)
+
+    about = "say whether the last round of answers has made the network better"
+    command = commands.add_parser("improved", help=about, description=f"{about.capitalize()}.")
+    command.set_defaults(command=improvement.improved)
 
     about = "list the registered models, or make one of them champion"
     command = commands.add_parser("champion", help=about, description=f"{about.capitalize()}.")

@@ -21,15 +21,13 @@ from twinhead.errors import InputError
 from twinhead.ingest import answers, images, layout
 from twinhead.model import detector, network
 from twinhead.model.batches import PREDICT_SIZE
-from twinhead.model.readings import FINE, LEARNED
-from twinhead.review import queue
+from twinhead.review import held_out, queue
+from twinhead.review.improvement import MODEL_DIGITS
 from twinhead.serving import photographs
 from twinhead.serving.predictor import Predictor
 
 SHOWN = 640
 """Pixels a side, at most, of a photograph on the page."""
-MODEL_DIGITS = 12
-"""Of a model's digest, in the table of answers."""
 READ = ("fine_reading", "learned_reading")
 
 
@@ -173,7 +171,7 @@ def workspace(settings: params.Params) -> Known:
         if not path.exists():
             raise InputError(f"{path} is missing; run `dvc repro` or `dvc checkout` first")
     frame = catalog.read(paths.CATALOG)
-    said = held_out(tables.read(paths.PREDICTIONS), tables.read(paths.CROSSFIT))
+    said = held_out.said(tables.read(paths.PREDICTIONS), tables.read(paths.CROSSFIT))
     if list(said["path"]) != list(frame["path"]):
         raise InputError(f"{paths.PREDICTIONS}: not of this catalog; run `dvc repro` first")
     columns = ["split", "defect_probability", "known", "disagreement"]
@@ -181,33 +179,6 @@ def workspace(settings: params.Params) -> Known:
     stored = features.load(paths.FEATURES)
     own = stored[features.POOLED] if settings.model.has_frozen_backbone else None
     return Known(Path(settings.data.root), frame, pixels.load(paths.PIXELS), own)
-
-
-def held_out(predictions: pd.DataFrame, crossfit: pd.DataFrame) -> pd.DataFrame:
-    """What was said of each photograph by networks that hadn't learned from it.
-
-    For train the cross-fitted answers; where there are none NaN. Adds `disagreement`: how many
-    spreads of good photographs the memory's reading exceeds that of the learned patches by.
-    """
-    if "defect_probability" not in predictions:
-        raise InputError(f"{paths.PREDICTIONS}: of a network without a defect head")
-    table = predictions.assign(disagreement=0.0)
-    if "known" not in table:
-        table["known"] = 1
-    train = table.index[table["split"] == splits.TRAIN]
-    table["known"] = table["known"].astype(float)
-    table.loc[train, ["defect_probability", "known"]] = np.nan
-    if crossfit.empty:
-        return table
-    by_path = crossfit.set_index("path")
-    rows = train[table["path"][train].isin(by_path.index)]
-    own = by_path.loc[table["path"][rows]]
-    table.loc[rows, "defect_probability"] = own["defect_probability"].to_numpy()
-    table.loc[rows, "known"] = (own["unusual"] <= detector.UNUSUAL).astype(float).to_numpy()
-    if own[LEARNED].any():
-        apart = _standardised(own, FINE) - _standardised(own, LEARNED)
-        table.loc[rows, "disagreement"] = apart.fillna(0.0).to_numpy()
-    return table
 
 
 def of_rows(known: Known, row: int) -> np.ndarray:
@@ -218,12 +189,6 @@ def of_rows(known: Known, row: int) -> np.ndarray:
 def digest(path: Path) -> str:
     """What the table of answers calls a model: the first digits of its file's SHA-256."""
     return sha256(path.read_bytes()).hexdigest()[:MODEL_DIGITS]
-
-
-def _standardised(rows: pd.DataFrame, name: str) -> pd.Series:
-    good = rows[rows["defective"] == 0].groupby("category")[name]
-    mean, spread = rows["category"].map(good.mean()), rows["category"].map(good.std())
-    return (rows[name] - mean) / spread.clip(lower=1e-3)
 
 
 def _of_folder(
@@ -324,17 +289,8 @@ def snapshot(candidates: Candidates, path: Path = paths.ROUND) -> None:
         return
     frame = candidates.known.frame
     test = frame[(frame["split"] == splits.TEST) & frame["defect_probability"].notna()]
-    if path.exists() and candidates.model in set(tables_of_round(path)["model"]):
+    if path.exists() and candidates.model in set(held_out.of_round(path)["model"]):
         return
     columns = ["path", "sha256", "defect_probability"]
     table = test[columns].assign(threshold=candidates.threshold, model=candidates.model)
     files.write_table(table, path)
-
-
-def tables_of_round(path: Path) -> pd.DataFrame:
-    """The table that `snapshot` keeps."""
-    kinds = {"path": str, "sha256": str, "model": str}
-    try:
-        return pd.read_csv(path, dtype=kinds, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a table of a round ({error})") from None
