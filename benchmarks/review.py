@@ -48,8 +48,10 @@ ORDERS: dict[str, Order] = {
 
 
 def main(folders: list[Path], work: Path, categories: list[str] | None, orders: list[str],
-         seeds: list[int]) -> None:  # fmt: skip
+         seeds: list[int], memory: int) -> None:  # fmt: skip
     settings = params.load(detector.REPOSITORY / "params.yaml")
+    smaller = settings.model.model_copy(update={"memory": memory})
+    settings = settings.model_copy(update={"model": smaller})
     given = detector_data.prepare(folders, work, settings, categories)
     file = work / "results/review.csv"
     file.parent.mkdir(exist_ok=True)
@@ -153,6 +155,8 @@ if __name__ == "__main__":
     parser.add_argument("--work", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--categories", nargs="+")
     parser.add_argument("--orders", nargs="+", choices=ORDERS, default=list(ORDERS))
+    parser.add_argument("--memory", type=int, default=500, help="patches of each category")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     chosen = parser.parse_intermixed_args()
-    main(chosen.folders, chosen.work, chosen.categories, chosen.orders, chosen.seeds)
+    main(chosen.folders, chosen.work, chosen.categories, chosen.orders, chosen.seeds,
+         chosen.memory)  # fmt: skip

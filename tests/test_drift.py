@@ -22,8 +22,10 @@ def table(rng: np.random.Generator, count: int, **shifts: float) -> pd.DataFrame
     return pd.DataFrame(columns | {"category": ["bolt", "nut"] * count})
 
 
-def compare(now: pd.DataFrame, reference: pd.DataFrame) -> comparison.Drift:
-    return comparison.compare(now, reference, threshold=2.0, unusual=3.0)
+def compare(
+    now: pd.DataFrame, reference: pd.DataFrame, rate: float = comparison.FALSE_ALARMS
+) -> comparison.Drift:
+    return comparison.compare(now, reference, 2.0, 3.0, rate)
 
 
 @pytest.mark.parametrize(
@@ -45,11 +47,11 @@ def test_unknown_photographs_are_drift():
     assert comparison.UNKNOWN in set(found.table["measure"][found.table["drifted"]])
 
 
-def test_a_thousand_undisturbed_days_alarm_no_oftener_than_promised():
-    rng, alarms = np.random.default_rng(0), 0
-    for _ in range(1000):
-        alarms += compare(table(rng, 30), table(rng, 60)).drifted
-    assert alarms <= 1000 * comparison.FALSE_ALARMS + 9  # with 99.9% certainty, if it is so
+def test_undisturbed_days_alarm_no_oftener_than_promised():
+    """A hundred of them; benchmarks/drift.py has a thousand, of real photographs."""
+    rng, promised = np.random.default_rng(0), 0.05
+    alarms = sum(compare(table(rng, 30), table(rng, 60), promised).drifted for _ in range(100))
+    assert alarms <= 12  # with 99.9% certainty, if the rate is what is promised
 
 
 def test_many_defects_are_no_drift():

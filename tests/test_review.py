@@ -616,3 +616,11 @@ def test_answered_photographs_are_judged_by_what_was_said_before_the_answer():
 def test_without_answers_there_was_no_round():
     table = told([0.1], [0])
     assert improvement.compare(table, 0.3, given("f" * 64)[:0], round_of(table)) is None
+
+
+def test_the_names_that_two_files_have_agree():
+    from twinhead.model import detector, readings
+    from twinhead.review import held_out
+
+    assert (held_out.FINE, held_out.LEARNED) == (readings.FINE, readings.LEARNED)
+    assert held_out.UNUSUAL == detector.UNUSUAL

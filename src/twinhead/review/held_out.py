@@ -9,6 +9,11 @@ from twinhead import paths
 from twinhead.dataset import splits
 from twinhead.errors import InputError
 
+FINE, LEARNED = "fine", "learned"
+"""Readings, as model/readings.py names them; the report shall not have to import Keras for it."""
+UNUSUAL = 2.5
+"""As model/detector.py has it."""
+
 
 def said(predictions: pd.DataFrame, crossfit: pd.DataFrame) -> pd.DataFrame:
     """What was said of each photograph by networks that hadn't learned from it.
@@ -16,10 +21,6 @@ def said(predictions: pd.DataFrame, crossfit: pd.DataFrame) -> pd.DataFrame:
     For train the cross-fitted answers; where there are none NaN. Adds `disagreement`: how many
     spreads of good photographs the memory's reading exceeds that of the learned patches by.
     """
-    # Only here: the report's stage starts without Keras.
-    from twinhead.model.detector import UNUSUAL
-    from twinhead.model.readings import FINE, LEARNED
-
     if "defect_probability" not in predictions:
         raise InputError(f"{paths.PREDICTIONS}: of a network without a defect head")
     table = predictions.assign(disagreement=0.0)

@@ -67,6 +67,12 @@ def read() -> Improvement | None:
     return compare(said, metrics["threshold"], given, held_out.of_round(paths.ROUND))
 
 
+def last() -> Improvement | None:
+    """What the last round changed; None where there was none, or nothing was trained since."""
+    found = read()
+    return None if found is None or found.model == _digest() else found
+
+
 def compare(
     said: pd.DataFrame, threshold: float, given: pd.DataFrame, before: pd.DataFrame
 ) -> Improvement | None:

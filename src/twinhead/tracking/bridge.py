@@ -23,7 +23,7 @@ FILES = {
     "embed": [paths.metrics("embed"), paths.EMBEDDING],
     "explain": [paths.metrics("explain"), paths.EXPLANATIONS],
     "plots": [paths.PLOTS / name for name in ("train", "evaluate", "embed")] + [paths.OVERLAYS],
-    "report": [paths.REPORT],
+    "report": [paths.metrics("report"), paths.REPORT],
 }
 """What the run gets of each stage, in the pipeline's order."""
 
