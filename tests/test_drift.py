@@ -39,6 +39,12 @@ def test_what_shifts_is_named(measure, shift):
     assert comparison.ADVICE[measure] in comparison.advice(found, "photos")
 
 
+def test_what_is_more_usual_than_usual_is_no_drift():
+    """As the photographs of training are, to the network that has learned from them."""
+    rng = np.random.default_rng(0)
+    assert not compare(table(rng, 200, score=-1, unusual=-1), table(rng, 200)).drifted
+
+
 def test_unknown_photographs_are_drift():
     rng = np.random.default_rng(0)
     now = table(rng, 200)

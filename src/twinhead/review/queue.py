@@ -50,7 +50,7 @@ def order(table: pd.DataFrame, threshold: float) -> pd.DataFrame:
     reason[found.abs() <= MARGIN] = NEAR
     reason[(against > MARGIN) & label.isna()] = SUSPICIOUS
     reason[(against > MARGIN) & label.notna()] = MISTAKE
-    reason[unknown] = UNKNOWN
+    reason[unknown & (label != 1)] = UNKNOWN
     reason[contradicted] = CONTRADICTION
     rank = pd.DataFrame({
         "first": ~contradicted,
