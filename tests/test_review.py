@@ -302,7 +302,10 @@ def test_the_queue_asks_first_what_contradicts_its_label():
     ordered = queue.order(table, 0.5)
     assert list(ordered.index[:4]) == [5, 1, 3, 4]
     assert list(ordered["reason"][:4]) == [
-        queue.CONTRADICTION, queue.MISTAKE, queue.MISTAKE, queue.SUSPICIOUS,
+        queue.CONTRADICTION,
+        queue.MISTAKE,
+        queue.MISTAKE,
+        queue.SUSPICIOUS,
     ]  # fmt: skip
 
 

@@ -1,9 +1,8 @@
 """The order in which photographs are shown: those first whose answer would help most.
 
-An answer helps where the network contradicts the label that a photograph has. One without a label
-counts as good until someone says otherwise. So the most suspicious come first, then what stands
-near the threshold; what is surely right comes last. `python benchmarks/review.py` compares this
-order with chance and with others.
+An answer helps where the network contradicts the label that a photograph has; one without a label
+counts as good until someone says otherwise. And it helps where the network is in doubt. The two
+take turns. `python benchmarks/review.py` compares this order with chance and with others.
 """
 
 import numpy as np
@@ -22,8 +21,6 @@ MARGIN = 1.0
 """In log-odds from the threshold: nearer is near."""
 APART = 2.0
 """In spreads of good photographs: readings that differ by more disagree."""
-TURN = 5
-"""One place in so many goes to what is most in doubt, not to what is most suspicious."""
 LIMIT = 1e-7
 """Probabilities count as at least so far from 0 and 1."""
 
@@ -61,19 +58,17 @@ def order(table: pd.DataFrame, threshold: float) -> pd.DataFrame:
 
 
 def _turns(against: pd.Series, doubt: pd.Series, category: pd.Series) -> pd.Series:
-    """Each photograph's place: by `against`, the highest first; every TURN-th by `doubt`.
+    """Each photograph's place: by `against`, the highest first, and by `doubt`, in turn.
 
-    Categories take turns, so that none waits for another's.
+    Categories take turns, too, so that none waits for another's.
     """
     place = pd.Series(np.inf, against.index)
     for _, rows in against.groupby(category, sort=True):
-        sure = list(rows.sort_values(ascending=False, kind="stable").index)
-        unsure = list(doubt[rows.index].sort_values(kind="stable").index)
-        taken: set = set()
-        sources = iter(sure), iter(unsure)
+        sure = rows.sort_values(ascending=False, kind="stable").index
+        unsure = doubt[rows.index].sort_values(kind="stable").index
+        sources, taken = (iter(sure), iter(unsure)), set()
         for number in range(len(rows)):
-            source = sources[1] if number % TURN == TURN - 1 else sources[0]
-            chosen = next(row for row in source if row not in taken)
+            chosen = next(row for row in sources[number % 2] if row not in taken)
             taken.add(chosen)
             place[chosen] = number
     return place
