@@ -36,6 +36,8 @@ def drift(options: Namespace) -> int:
         )
     if options.last is not None and options.last < 1:
         raise InputError(f"--last is {options.last}; expected a number of photographs")
+    if not options.folder.is_dir():
+        raise InputError(f"{options.folder}: no such folder; expected one of photographs")
     for file in filter(None, (options.plot, options.json)):
         formats.check(file)
     settings = params.load()

@@ -13,6 +13,8 @@ from twinhead.ingest import answers
 
 def review(options: Namespace) -> int:
     """Ask about photographs until the reviewer ends it. Raises InputError where that can't be."""
+    if options.folder is not None and not options.folder.is_dir():
+        raise InputError(f"{options.folder}: no such folder; expected one of photographs")
     given = answers.read(paths.ANSWERS)
     who = _name(options.who or _user())
     of_registry = options.model != str(paths.MODEL)
