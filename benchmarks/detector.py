@@ -40,6 +40,7 @@ from twinhead import evaluation, files, params
 from twinhead.attribution import localisation, maps
 from twinhead.dataset import catalog, splits, tables
 from twinhead.model import detector, fitting, inference, network, training
+from twinhead.model.batches import at_a_time
 from twinhead.model.inference import Source
 from twinhead.model.readings import COARSE, FINE, LEARNED, READINGS
 from twinhead.plots import style
@@ -167,8 +168,9 @@ def alone(given: Photographs, fitted: Fitted, rows: np.ndarray) -> dict[str, np.
     model, part = fitted.model, network.trunk(fitted.model).output
     tops = {name: model.get_layer(f"{name}_top").output for name in (FINE, COARSE, LEARNED)}
     reader, found = keras.Model(list(part.values()), tops), {name: [] for name in tops}
-    for start in range(0, len(rows), fitting.READ):
-        read = given.source.read(rows[start : start + fitting.READ])
+    size = at_a_time(given.source.pixels.shape[1])
+    for start in range(0, len(rows), size):
+        read = given.source.read(rows[start : start + size])
         answer = reader([read[name] for name in part], training=False)
         for name in tops:
             found[name].append(np.asarray(answer[name])[:, 0])

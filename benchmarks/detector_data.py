@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 import twinhead
-from twinhead import files, params
+from twinhead import engine, files, params
 from twinhead.backbones import extraction
 from twinhead.dataset import catalog, features, pixels
 from twinhead.ingest import decoding, layout
@@ -125,13 +125,15 @@ def _index(work: Path, settings: params.Params) -> None:
 
 def _describe(images: pixels.Store, work: Path, settings: params.Params) -> None:
     trunk = extraction.trunk(images.shape[1])
+    describe = engine.fastest(trunk)
     computed = extraction.build(
-        trunk.predict_on_batch,
+        describe,
         list(trunk.output),
         images,
         settings.features.views,
         work / "features",
         work / "extracted.csv",
+        engine=engine.version(describe),
     )
     print(f"{computed} of {len(images)} images went through the backbone", flush=True)
 

@@ -27,6 +27,8 @@ def evaluate() -> None:
         predictions = inference.predict(model, source, frame, split, names)
         crossfit = tables.read(paths.CROSSFIT)
         metrics = evaluation.judge(predictions, crossfit, settings.evaluate)
+        relabelled = (frame["reviewed"] == catalog.RELABELLED) & (split == splits.TEST)
+        metrics[splits.TEST]["relabelled"] = int(relabelled.sum())
         pooled = known[features.POOLED]
         metrics["baselines"] = evaluation.judge_baselines(predictions, lambda rows: pooled[rows, 0])
         predictions = evaluation.decide(predictions, metrics)

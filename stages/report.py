@@ -2,6 +2,7 @@
 
 from twinhead import files, params, paths, stage
 from twinhead import report as pages
+from twinhead.review import improvement
 
 
 def report() -> None:
@@ -11,7 +12,9 @@ def report() -> None:
         from twinhead.serving import registry
 
     with tracking.running("report", settings) as live:
-        page = pages.page(pages.read(settings))
+        results = pages.read(settings)
+        page = pages.page(results)
+        files.write_json(improvement.numbers(results.round), paths.metrics("report"))
         with files.whole(paths.REPORT) as part:
             part.write_text(page, encoding="utf-8")
         tracking.record("report", settings, live, last=registry.keep)

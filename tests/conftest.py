@@ -315,6 +315,8 @@ def begun(root: Path, folder: Path) -> Workspace:
         "dvc.yaml",
         "params.yaml",
         "docs/comparison.md",
+        "data/answers.csv",
+        "data/round.csv",
         ".gitignore",
         ".dvcignore",
         ".dvc/config",

@@ -24,7 +24,7 @@ def touch(root: Path, *files: str) -> None:
 def test_has_the_design_s_columns_and_a_row_an_image_sorted_by_path(built):
     assert list(built.frame) == [
         "path", "category", "defect_type", "defective", "mask", "official", "given",
-        "width", "height", "mode", "sha256", "phash",
+        "reviewed", "width", "height", "mode", "sha256", "phash",
     ]  # fmt: skip
     files = [p for p in built.root.rglob("*.*") if "ground_truth" not in p.parts]
     expected = sorted(p.relative_to(built.root).as_posix() for p in files)
@@ -37,7 +37,7 @@ def test_rows_say_what_the_folders_say(built):
     defect = rows["bolt/test/big hole/002.png"]
     assert defect.pop("sha256") and defect.pop("phash") and defect == {
         "category": "bolt", "defect_type": "big hole", "defective": 1, "official": "test",
-        "given": "", "mask": "bolt/ground_truth/big hole/002_mask.png",
+        "given": "", "reviewed": "", "mask": "bolt/ground_truth/big hole/002_mask.png",
         "width": 48, "height": 48, "mode": "RGB",
     }  # fmt: skip
     good = rows["größe 2/train/good/000.jpg"]

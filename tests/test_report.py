@@ -72,6 +72,7 @@ def render(built, split, predictions, tmp_path_factory):
             built.pixels,
             found,
             comparison,
+            table.assign(reviewed="") if "defect_probability" in table else None,
         )
         with chdir(workspace):
             return report.page(results)
@@ -302,3 +303,11 @@ def test_what_is_odd_about_the_data_is_counted_and_named(render):
     many = render(odd=[("stray mask", f"{number}.png", "") for number in range(205)])
     assert "199.png" in many and "200.png" not in many
     assert "5 more are in data/remarks.csv" in many
+
+
+def test_it_shows_what_the_review_would_ask_first(render, predictions):
+    page = render()
+    section = page.partition('<section id="loop">')[2].partition("</section>")[0]
+    asked = set(predictions["path"][predictions["split"] != "test"])
+    shown = {unescape(path) for path in re.findall(r"<small>(.*?)</small>", section)}
+    assert shown and shown <= asked and "No label of this data set" in section

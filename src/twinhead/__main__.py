@@ -65,6 +65,27 @@ def champion(options: argparse.Namespace) -> int:
     return 0
 
 
+def review(options: argparse.Namespace) -> int:
+    """Ask about photographs on a local page."""
+    from twinhead.review import command
+
+    return command.review(options)
+
+
+def improved(options: argparse.Namespace) -> int:
+    """Say whether the last round of answers helped."""
+    from twinhead.review import improvement  # with scikit-learn, which takes a second
+
+    return improvement.improved(options)
+
+
+def drift(options: argparse.Namespace) -> int:
+    """Compare a folder's photographs with those that the network knows."""
+    from twinhead.drift import command
+
+    return command.drift(options)
+
+
 def main() -> None:
     """Run the command that the command line names."""
     options = _parser().parse_args()
@@ -141,6 +162,44 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--heatmaps", metavar="FOLDER", type=Path, help="draw each photograph's heat map there")
     _add_model(command)
+
+    about = "ask on a local page what is right about photographs, those first that help most"
+    command = commands.add_parser("review", help=about, description=f"{about.capitalize()}.")
+    command.set_defaults(command=review)
+    add = command.add_argument
+    add("folder", metavar="FOLDER", nargs="?", type=Path, help="photographs; else train and val")
+    add("--who", metavar="NAME", default="", help="who answers (default: your user name)")
+    add("--port", metavar="PORT", type=int, default=0, help="of the page (default: a free one)")
+    add("--no-open", dest="open", action="store_false", help="open no browser")
+    _add_model(command)
+
+    about = "say whether the last round of answers has made the network better"
+    command = commands.add_parser("improved", help=about, description=f"{about.capitalize()}.")
+    command.set_defaults(command=improved)
+
+    about = "say whether photographs still look like those that the network knows"
+    command = commands.add_parser(
+        "drift",
+        help=about,
+        description=f"{about.capitalize()}.",
+        epilog="It ends with 0 if they do, 1 if something has drifted, and 2 if nothing could be"
+        " said.",
+    )
+    command.set_defaults(command=drift)
+    add = command.add_argument
+    add("folder", metavar="FOLDER", type=Path, help="photographs of the line, good or not")
+    add("--since", metavar="TIME", help="only those written since 2026-01-31, or 12h, 7d, 2w ago")
+    add("--last", metavar="N", type=int, help="only the last N of them")
+    add(
+        "--false-alarms",
+        metavar="SHARE",
+        type=float,
+        default=0.01,
+        help="share of undisturbed checks that say drift, at most (default: %(default)s)",
+    )
+    add("--plot", metavar="FILE", type=Path, help="draw each measure, now and usual")
+    add("--json", metavar="FILE", type=Path, help="write the tests as JSON; - for the terminal")
+    add("--track", action="store_true", help="add the numbers to the model's MLflow run")
 
     about = "list the registered models, or make one of them champion"
     command = commands.add_parser("champion", help=about, description=f"{about.capitalize()}.")

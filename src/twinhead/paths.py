@@ -4,6 +4,9 @@ from pathlib import Path
 
 PARAMS = Path("params.yaml")
 COMPARISON = Path("docs/comparison.md")
+ANSWERS = Path("data/answers.csv")
+ROUND = Path("data/round.csv")
+REVIEWED = Path("data/reviewed")
 
 SAMPLE = Path("data/raw/sample")
 CATALOG = Path("data/catalog.csv")

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ import PIL
 from twinhead import files, sharding
 from twinhead.dataset.store import Store
 from twinhead.errors import InputError
-from twinhead.ingest import images, limits, phash
+from twinhead.ingest import images, layout, limits, phash
 
-IMAGE, MASK = "image", "mask"
+IMAGE, MASK, UNUSABLE = "image", "mask", "unusable"
 COLUMNS = {
     "origin": str, "key": str, "width": int, "height": int, "mode": str, "phash": str,
     "check": str,
@@ -55,6 +55,8 @@ def build(
     masks: Path,
     decoded: Path,
     on_bad: str = "stop",
+    left_out: Mapping[str, str] | None = None,
+    unmasked: Collection[str] = (),
     workers: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Built:
@@ -70,6 +72,8 @@ def build(
         masks: store for the masks, (rows that have one, size, size), bool, in the catalog's order.
         decoded: file for the list of the decoded files, a row of COLUMNS for each origin.
         on_bad: "stop", or "skip" for a catalog without the images and masks that can't be used.
+        left_out: by SHA-256, why an image is not to be used, although it could be.
+        unmasked: the SHA-256 of images whose masks don't count.
 
     Raises InputError naming every file that can't be used if on_bad is "stop", or if no image is
     left; what an earlier build left stays then.
@@ -90,10 +94,12 @@ def build(
             """An image and its mask, each with what was found out of it."""
             mask_name = frame["mask"].iat[row]
             try:
-                image = decoder.take(IMAGE, root / frame["path"].iat[row])
+                image = decoder.take(IMAGE, layout.place(root, frame["path"].iat[row]))
+                if reason := (left_out or {}).get(image[1]):
+                    image = _LeftOut(reason)
             except InputError as error:
                 image = InputError(str(error))  # without its traceback, which holds the bytes
-            if not mask_name:
+            if not mask_name or isinstance(image, _LeftOut) or _digest(image) in unmasked:
                 return image, None
             try:
                 mask = decoder.take(MASK, root / mask_name)
@@ -118,10 +124,17 @@ def build(
                         if not values.any():
                             empty.add(number)
                 found.append((image, mask if isinstance(mask, InputError) else mask is not None))
-        bad = [str(facts) for pair in found for facts in pair if isinstance(facts, InputError)]
+        bad = [
+            str(facts)
+            for pair in found
+            for facts in pair
+            if isinstance(facts, InputError) and not isinstance(facts, _LeftOut)
+        ]
         kept = [row for row, (image, _) in enumerate(found) if not isinstance(image, InputError)]
         if bad and (on_bad == "stop" or not kept):
             raise InputError("\n".join(bad))
+        if not kept:
+            raise InputError(f"{root}: no image is left; all are answered as not usable")
         table = pd.DataFrame([rows[origin] for origin in sorted(rows)], columns=list(COLUMNS))
         table.to_csv(list_part, index=False, lineterminator="\n")
     facts = pd.DataFrame([found[row][0] for row in kept], kept, FACTS)
@@ -153,6 +166,10 @@ def _in_order(
         pool.shutdown(cancel_futures=True)
 
 
+def _digest(image: tuple | InputError) -> str:
+    return image[1] if isinstance(image, tuple) else ""
+
+
 def _check_shape(file: Path, mask: tuple[int, int], image: tuple[int, int]) -> None:
     """Raise InputError for a mask that can't be its image's, scaled: the proportions differ."""
     width = mask[0] * image[1] / mask[1]
@@ -167,8 +184,14 @@ def _skipped(frame: pd.DataFrame, found: list[tuple], root: Path) -> list[tuple[
         for kind, column, facts in zip((IMAGE, MASK), ("path", "mask"), pair, strict=True):
             if isinstance(facts, InputError):
                 path = frame[column].iat[number]
-                rows.append((kind, path, str(facts).removeprefix(f"{root / path}: ")))
+                kind = UNUSABLE if isinstance(facts, _LeftOut) else kind
+                place = layout.place(root, path)
+                rows.append((kind, path, str(facts).removeprefix(f"{place}: ")))
     return rows
+
+
+class _LeftOut(InputError):
+    """Of an image that someone has called not usable."""
 
 
 class _Decoder:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from twinhead import files
+from twinhead import files, paths
 from twinhead.dataset.catalog import COLUMNS, GOOD
 from twinhead.errors import InputError
 from twinhead.ingest import given_splits, images
@@ -15,7 +15,7 @@ from twinhead.ingest import given_splits, images
 def scan(root: Path) -> pd.DataFrame:
     """List the images below root, sorted by path, without opening them.
 
-    Returns the catalog's columns up to `given`, which the folder's splits.csv fills, if it has one.
+    Returns the catalog's columns up to `reviewed`; the folder's splits.csv fills `given`, if any.
     Raises InputError for a missing or empty folder, for one that isn't in MVTec AD's layout, and
     for a splits.csv that doesn't fit it.
     """
@@ -29,7 +29,14 @@ def scan(root: Path) -> pd.DataFrame:
             f"data.root: {root} holds no categories; expected <category>/train/good/*.png and so on"
         )
     frame = pd.DataFrame(rows).sort_values("path", ignore_index=True)
-    return frame.assign(given=given_splits.read(root / given_splits.NAME, frame["path"]))
+    given = given_splits.read(root / given_splits.NAME, frame["path"])
+    return frame.assign(given=given, reviewed="")
+
+
+def place(root: Path, path: str) -> Path:
+    """Where a photograph of the catalog lies: below root, or where those of a review are kept."""
+    own = f"{paths.REVIEWED.as_posix()}/"  # no category: one has train or test in it
+    return Path(path) if path.startswith(own) else Path(root) / path
 
 
 def masks(root: Path) -> list[str]:
@@ -58,6 +65,11 @@ def check_unchanged(root: Path, before: dict[str, tuple[int, int] | None]) -> No
             + (f", and {len(changed) - 1:,} other files" if changed[1:] else "")
             + "; run it again when the folder is at rest"
         )
+
+
+def add(frame: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
+    """The list with further rows, sorted by path."""
+    return pd.concat([frame, more], ignore_index=True).sort_values("path", ignore_index=True)
 
 
 def write(frame: pd.DataFrame, path: Path) -> None:

@@ -6,14 +6,27 @@ from pathlib import Path
 import pandas as pd
 
 from twinhead import files
-from twinhead.ingest import decoding, images, layout
+from twinhead.ingest import answers, decoding, images, layout
 
-SKIPPED = {decoding.IMAGE: "skipped image", decoding.MASK: "skipped mask"}
+SKIPPED = {
+    decoding.IMAGE: "skipped image",
+    decoding.MASK: "skipped mask",
+    decoding.UNUSABLE: "unusable image",
+}
+ANSWERED = {
+    answers.CONTRADICTED: "contradicting answers",
+    answers.CHANGED: "changed image",
+    answers.LOST: "lost image",
+}
 STRAY, EMPTY, CONTRADICTION = "stray mask", "empty mask", "contradiction"
 DEPTH = "reduced depth"
 KINDS = {
     SKIPPED[decoding.IMAGE]: "skipped images that can't be read",
     SKIPPED[decoding.MASK]: "skipped masks that can't be used",
+    SKIPPED[decoding.UNUSABLE]: "photographs that were answered as not usable, and are left out",
+    ANSWERED[answers.CONTRADICTED]: "photographs with contradicting answers, of which none holds",
+    ANSWERED[answers.CHANGED]: "photographs that changed since they were answered",
+    ANSWERED[answers.LOST]: "answers about photographs that are nowhere",
     STRAY: "masks without an image",
     EMPTY: "masks that mark nothing",
     CONTRADICTION: "photographs with two labels",
@@ -24,10 +37,19 @@ SHOWN = 3
 """Remarks of a kind that the terminal shows."""
 
 
-def collect(root: Path, scanned: pd.DataFrame, built: decoding.Built) -> pd.DataFrame:
-    """Return a table of COLUMNS, in the order of KINDS; scanned: the catalog before the build."""
+def collect(
+    root: Path,
+    scanned: pd.DataFrame,
+    built: decoding.Built,
+    answered: list[tuple[str, str, str]] | None = None,
+) -> pd.DataFrame:
+    """Return a table of COLUMNS, in the order of KINDS.
+
+    scanned: the catalog before the build. answered: what answers can't be applied.
+    """
     frame, known = built.frame, set(scanned["mask"])
     rows = [(SKIPPED[kind], path, why) for kind, path, why in built.skipped]
+    rows += [(ANSWERED[kind], path, why) for kind, path, why in answered or []]
     rows += [(STRAY, path, "") for path in layout.masks(root) if path not in known]
     rows += [(EMPTY, frame["mask"][number], "") for number in sorted(built.empty)]
     rows += _contradictions(frame)

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from twinhead import files, params
+from twinhead.dataset.catalog import NEW
 from twinhead.dataset.splits import SPLITS, TEST, TRAIN, UNUSED, VAL
 from twinhead.errors import InputError
 
@@ -44,7 +45,8 @@ def draw(
 
     A group stands on one side. What `given` (the user's splits.csv) says holds first, then what is
     known from the last draw, and then the shares of each stratum (category × defective), in
-    distinct photographs. Only a split that would be empty takes what stood elsewhere.
+    distinct photographs; what came by a review goes to train. Only a split that would be empty
+    takes what stood elsewhere.
 
     Drawn from nothing, or with images only added since, a stratum is within one photograph of its
     shares where its groups of several photographs allow it, and each stratum of two groups has one
@@ -61,6 +63,9 @@ def draw(
     """
     fixed = _given(frame, group)
     known = pd.Series("", index=frame.index) if known is None else known
+    if "reviewed" in frame:
+        # Which these are, the network has chosen: they would make no fair judges.
+        known = known.mask((known == "") & (frame["reviewed"] == NEW), TRAIN)
     shares = {TEST: settings.test_fraction, VAL: settings.val_fraction}
     official = settings.protocol == "official"
     if official:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from twinhead import params, paths
-from twinhead.dataset import pixels, splits, tables
+from twinhead.dataset import catalog, pixels, splits, tables
 from twinhead.dataset.store import Store
 from twinhead.ingest import quality
+from twinhead.review import held_out, improvement
 
 STAGES = ("index", "split", "train", "evaluate", "embed", "explain")
 
@@ -29,6 +30,11 @@ class Results:
     """As `data/remarks.csv`."""
     comparison: str = ""
     """docs/comparison.md, where `make comparison` writes, of whichever images."""
+    said: pd.DataFrame | None = None
+    """What was said of every image as held out, with `reviewed` of the catalog; None without a
+    defect head."""
+    round: improvement.Improvement | None = None
+    """What the last round of answers changed; None before there was one."""
 
     @property
     def test(self) -> pd.DataFrame:
@@ -50,4 +56,19 @@ def read(settings: params.Params) -> Results:
     known = paths.COMPARISON
     compared = known.read_text(encoding="utf-8") if known.exists() else ""
     stored, odd = pixels.load(paths.PIXELS), quality.read(paths.REMARKS)
-    return Results(settings, metrics, predictions, embedding, explanations, stored, odd, compared)
+    said = None
+    if "defect_probability" in predictions:
+        said = held_out.said(predictions, tables.read(paths.CROSSFIT))
+        said["reviewed"] = catalog.read(paths.CATALOG)["reviewed"]
+    return Results(
+        settings,
+        metrics,
+        predictions,
+        embedding,
+        explanations,
+        stored,
+        odd,
+        compared,
+        said,
+        improvement.last(),
+    )

@@ -23,13 +23,20 @@ def opened(name: str) -> Iterator[Answering]:
 
     Raises InputError where there is none, or where a library is missing that it needs.
     """
+    with located(name) as place:
+        yield _load(place)
+
+
+@contextmanager
+def located(name: str) -> Iterator[Path]:
+    """The file or folder of a model; one of the registry lies in a folder of its own meanwhile."""
     if not name.startswith(("models:/", "runs:/")):
-        yield _load(Path(name))
+        yield Path(name)
         return
     with _needing(name), stage.loading():
         from twinhead.serving import registry
     with tempfile.TemporaryDirectory() as folder:
-        yield _load(registry.fetch(name, Path(folder)))
+        yield registry.fetch(name, Path(folder))
 
 
 def _load(place: Path) -> Answering:

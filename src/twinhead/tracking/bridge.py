@@ -24,7 +24,7 @@ FILES = {
     "explain": [paths.metrics("explain"), paths.EXPLANATIONS],
     "export": [paths.metrics("export"), paths.EDGE],
     "plots": [paths.PLOTS / name for name in ("train", "evaluate", "embed")] + [paths.OVERLAYS],
-    "report": [paths.REPORT],
+    "report": [paths.metrics("report"), paths.REPORT],
 }
 """What the run gets of each stage, in the pipeline's order."""
 BESIDE = {("explain", "embed"), ("export", "embed"), ("plots", "export")}

@@ -14,7 +14,8 @@ from mlflow.tracking import MlflowClient
 
 from twinhead import params, paths
 from twinhead.dataset import catalog
-from twinhead.tracking import environment, experiment, identity, store, workspace
+from twinhead.errors import InputError
+from twinhead.tracking import environment, experiment, identity, metrics, store, workspace
 from twinhead.tracking.live import Live
 
 NAME_TAG, BASELINE_TAG = "dvc.experiment", "dvc.baseline"
@@ -113,6 +114,19 @@ def _describe(run_id: str, settings: params.Params) -> None:
         warnings.simplefilter("ignore", UserWarning)
         name, digest = Path(root).name, identity.data_digest()[:32]
         mlflow.log_input(from_pandas(images, root, name=name, digest=digest), "index")
+
+
+def add(settings: params.Params, group: str, values: dict[str, float], step: int) -> str:
+    """Add numbers to the run of the workspace's model, and return its id.
+
+    Raises InputError where there is no such run, or no store.
+    """
+    known = find(store.reach(settings), identity.digests(settings))
+    if not known:
+        raise InputError("the store has no run of this model; `twinhead track` sends it there")
+    points = [metrics.point(f"{group}/{name}", value, step) for name, value in values.items()]
+    MlflowClient().log_batch(known[0], points)
+    return known[0]
 
 
 def finished(settings: params.Params) -> pd.DataFrame:

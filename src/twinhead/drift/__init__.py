@@ -1,0 +1,1 @@
+"""Whether photographs still look like those that the network knows."""

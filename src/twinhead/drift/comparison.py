@@ -1,0 +1,169 @@
+"""Compare photographs with the training's good ones, category by category, measure by measure.
+
+The reference is held out: the good training images as they were cross-fitted. What is called
+defective counts on neither side, so that a day of many defects is no drift; what has drifted is
+noticed below the threshold, too. Each measure gets a two-sample Kolmogorov-Smirnov test, which asks
+the same as whether the scores' p-values by the reference are uniform, and allows for the
+reference's own size. The share of unknown ones gets Fisher's exact test. All p-values together are
+held to one false-alarm rate (Holm 1979, www.jstor.org/stable/4615733).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.stats import fisher_exact, ks_2samp
+
+FALSE_ALARMS = 0.01
+"""The share of undisturbed comparisons that raise an alarm, at most."""
+LEAST = 8
+"""Photographs of a category, at least; of fewer nothing is said."""
+UNKNOWN = "share unknown"
+MEASURES = {
+    "score": "defect probability",
+    "unusual": "features' distance",
+    "brightness": "brightness",
+    "sharpness": "sharpness",
+}
+"""Columns of the tables, and what they are called."""
+ODDER = ("score", "unusual")
+"""Measures that drift upwards alone: photographs that are more usual than usual are no trouble."""
+ADVICE = {
+    "brightness": "check the lamps and the exposure",
+    "sharpness": "check the focus and the lens",
+    UNKNOWN: "check that the camera shows the product, and only known ones",
+    "unusual": "check the camera's place and the background; is it another lot?",
+    "score": "see whether the products have changed",
+}
+"""By measure, the most telling first."""
+
+
+@dataclass(frozen=True)
+class Drift:
+    table: pd.DataFrame
+    """A row for each category and measure: `category`, `measure`, `usual`, `now` (medians, or
+    shares), `p`, `adjusted` for all tests together, and `drifted`."""
+    few: dict[str, int]
+    """Categories of which there are too few photographs to say anything."""
+    alarms: float
+    """The share of photographs that were called defective."""
+    unknown: float
+    """The share that looks like nothing that was trained on."""
+    photographs: int
+
+    @property
+    def drifted(self) -> bool:
+        return bool(self.table["drifted"].any())
+
+
+def measure(images: np.ndarray) -> pd.DataFrame:
+    """The brightness (mean, 0 to 1) and the sharpness of (n, size, size, 3), uint8.
+
+    Sharpness is the logarithm of the mean square of the discrete Laplacian (Pertuz et al. 2013,
+    doi:10.1016/j.patcog.2012.11.011, LAPV's relative), over the grey values' variance.
+    """
+    grey = np.asarray(images, np.float32).mean(axis=-1) / 255
+    around = grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1] + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:]
+    edges = ((around - 4 * grey[:, 1:-1, 1:-1]) ** 2).mean(axis=(1, 2))
+    contrast = grey.var(axis=(1, 2))
+    return pd.DataFrame({
+        "brightness": grey.mean(axis=(1, 2)),
+        "sharpness": np.log((edges + 1e-9) / (contrast + 1e-9)),
+    })  # fmt: skip
+
+
+def compare(
+    now: pd.DataFrame,
+    reference: pd.DataFrame,
+    threshold: float,
+    unusual: float,
+    false_alarms: float = FALSE_ALARMS,
+) -> Drift:
+    """Test every measure of every category.
+
+    Args:
+        now, reference: `category` and the columns of MEASURES; `score` is the defect probability.
+        threshold: from which on a photograph is called defective, and counts on neither side.
+        unusual: above which a photograph is unknown.
+    """
+    rows, few = [], {}
+    for category, own in now.groupby("category"):
+        usual = reference[reference["category"] == category]
+        passed, known = own[own["score"] < threshold], usual[usual["score"] < threshold]
+        if len(own) < LEAST or len(known) < LEAST:
+            few[str(category)] = len(own)
+            continue
+        for name in MEASURES:
+            # Nothing of it is left to test where all is called defective: the others tell.
+            if len(passed) < LEAST:
+                continue
+            one, other = passed[name].to_numpy(), known[name].to_numpy()
+            rows.append((category, name, np.median(other), np.median(one), _test(one, other, name)))
+        strange, before = own["unusual"] > unusual, usual["unusual"] > unusual
+        table = [[strange.sum(), (~strange).sum()], [before.sum(), (~before).sum()]]
+        p = float(fisher_exact(table, alternative="greater").pvalue)
+        rows.append((category, UNKNOWN, before.mean(), strange.mean(), p))
+    found = pd.DataFrame(rows, columns=["category", "measure", "usual", "now", "p"])
+    found["adjusted"] = holm(found["p"].to_numpy(float))
+    found["drifted"] = found["adjusted"] <= false_alarms
+    return Drift(
+        found,
+        few,
+        float((now["score"] >= threshold).mean()),
+        float((now["unusual"] > unusual).mean()),
+        len(now),
+    )
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """P-values adjusted for there being so many, by Holm's step-down rule: (n,)."""
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(stepped, 1)
+    return adjusted
+
+
+def advice(found: Drift, folder: str) -> str:
+    """One line of what to do."""
+    if not found.drifted:
+        return "nothing to do"
+    drifted = set(found.table["measure"][found.table["drifted"]])
+    first = next(text for name, text in ADVICE.items() if name in drifted)
+    return f"{first}; if it is meant to be so, `twinhead review {folder}` and `dvc repro`"
+
+
+def lines(found: Drift) -> Iterator[str]:
+    """The tests as a table to read: what has drifted first."""
+    width = max([len("category"), *map(len, found.table["category"])])
+    yield f"{'category':{width}}  {'measure':18}  {'usual':>8}  {'now':>8}  {'p':>8}"
+    titles = MEASURES | {UNKNOWN: UNKNOWN}
+    for row in found.table.sort_values("adjusted", kind="stable").itertuples():
+        mark = "  DRIFT" if row.drifted else ""
+        yield (
+            f"{row.category:{width}}  {titles[row.measure]:18}  {row.usual:8.3g}  {row.now:8.3g}"
+            f"  {row.adjusted:8.2g}{mark}"
+        )
+    for name, count in found.few.items():
+        yield f"{name:{width}}  too few photographs to say anything: {count}"
+
+
+def numbers(found: Drift) -> dict[str, float]:
+    """What MLflow gets: the smallest adjusted p-value of each measure, and the shares."""
+    lowest = found.table.groupby("measure")["adjusted"].min()
+    return {
+        "drifted": float(found.drifted),
+        "photographs": float(found.photographs),
+        "alarms": found.alarms,
+        "unknown": found.unknown,
+        **{f"p_{name.replace(' ', '_')}": float(p) for name, p in lowest.items()},
+    }
+
+
+def _test(one: np.ndarray, other: np.ndarray, name: str) -> float:
+    if np.ptp(one) == np.ptp(other) == 0 and one[0] == other[0]:
+        return 1.0
+    side = "less" if name in ODDER else "two-sided"  # SciPy's word for: its function lies below
+    # The exact distribution takes ten times as long; this one is on the safe side of it.
+    return float(ks_2samp(one, other, alternative=side, method="asymp").pvalue)

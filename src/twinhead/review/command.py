@@ -1,0 +1,66 @@
+"""`twinhead review`: gather the photographs, open the page, and wait until it is finished."""
+
+import contextlib
+import getpass
+import webbrowser
+from argparse import Namespace
+from pathlib import Path
+
+from twinhead import errors, params, paths, stage
+from twinhead.errors import InputError
+from twinhead.ingest import answers
+
+
+def review(options: Namespace) -> int:
+    """Ask about photographs until the reviewer ends it. Raises InputError where that can't be."""
+    if options.folder is not None and not options.folder.is_dir():
+        raise InputError(f"{options.folder}: no such folder; expected one of photographs")
+    given = answers.read(paths.ANSWERS)
+    who = _name(options.who or _user())
+    of_registry = options.model != str(paths.MODEL)
+    settings = params.load() if paths.PARAMS.exists() else None
+    if options.folder is None and settings is None:
+        raise InputError("there is no params.yaml here; name a folder of photographs")
+    with stage.loading():
+        from twinhead.review import photographs, server
+        from twinhead.serving import models, predictor
+
+    known = None
+    if settings is not None and paths.CATALOG.exists() and not of_registry:
+        known = photographs.workspace(settings)
+    with models.located(options.model) as place:
+        network = predictor.load(place)
+        file = place / predictor.STORED / paths.MODEL.name if place.is_dir() else place
+        model = photographs.digest(file)
+    photographs.looker(network)
+    candidates = photographs.gather(network, model, known, options.folder, given)
+    for fault in candidates.unread:
+        print(f"review: {errors.printable(fault)}", flush=True)
+    if candidates.table.empty:
+        print("review: nothing to ask about: every photograph has its answer")
+        return 0
+    root = Path(settings.data.root) if settings is not None else None
+    sitting = server.Review(candidates, who, paths.ANSWERS, paths.REVIEWED, root)
+    with server.Server(sitting, options.port) as served:
+        print(f"review: {len(candidates.table):,} photographs to ask about")
+        print(f"review: {served.address}", flush=True)
+        if options.open:
+            webbrowser.open(served.address)
+        with contextlib.suppress(KeyboardInterrupt):
+            served.serve_forever()
+    count = len(sitting.given)
+    print(f"review: {count} answers in {paths.ANSWERS}" + ("; next: dvc repro" if count else ""))
+    return 0
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as in containers
+        return "someone"
+
+
+def _name(who: str) -> str:
+    if not who.isprintable() or not 0 < len(who.strip()) <= answers.MAX_NAME:
+        raise InputError(f"--who is {errors.shown(who)}; expected a name")
+    return who.strip()
