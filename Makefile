@@ -25,8 +25,8 @@ lint: $(READY) ## Check style and types
 ui: $(READY) ## Open the MLflow UI on the pipeline's own store (http://127.0.0.1:5000)
 	python -m twinhead ui
 
-table: $(READY) ## Tabulate the experiments: what each changes, and how good it is
-	dvc exp show --only-changed --keep 'test_' --drop '.*/|Created'
+table: $(READY) ## Tabulate the experiments, the best on val first; test stands beside it
+	dvc exp show --only-changed --keep 'val_|test_' --drop '.*/|Created' --sort-by val_auroc_mean --sort-order desc
 
 track: $(READY) ## Send this workspace's results to MLflow, where its run lacks them
 	@dvc status --quiet --with-deps report || (echo 'params, code or data changed since the last `dvc repro`: run it first'; exit 1)

@@ -2,13 +2,8 @@
 
 from twinhead.evaluation.baselines import judge as judge_baselines
 from twinhead.evaluation.curves import write as write_curves
-from twinhead.evaluation.metrics import (
-    advantage,
-    auroc,
-    decide,
-    judge,
-    judge_test,
-)
+from twinhead.evaluation.intervals import advantage, auroc
+from twinhead.evaluation.metrics import decide, judge, judge_test
 from twinhead.evaluation.operating_point import DEFAULT_THRESHOLD
 
 __all__ = [

@@ -1,9 +1,10 @@
-"""The rule that sets the threshold: what counts as defective, chosen without the test images."""
+"""The rule that sets the thresholds: what counts as defective, chosen without the test images."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+import pandas as pd
 from scipy.special import expit, logit
 from sklearn.metrics import precision_recall_curve
 
@@ -13,6 +14,12 @@ DEFAULT_THRESHOLD = 0.5
 """Where no image can choose one."""
 FALSE_ALARMS = 0.02
 """The false-alarm rate where there are no defects to choose by, and none is given."""
+REDRAWN = 40
+"""Times that a category's images are drawn anew, to see how far its own threshold may be off."""
+STEADY = 0.1
+"""In log-odds: no threshold is taken for better known than that."""
+EDGE = 1e-6
+"""The log-odds of a threshold end at those of this probability, and of one less it."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,16 @@ class OperatingPoint:
     """The rule's number: a rate, or the cost of a miss in false alarms."""
     lowest_false_alarm_rate: float | None
     """The lowest that so many good images can promise: one over their number plus one."""
+    by_category: dict[str, float] = field(default_factory=dict)
+    """The thresholds of categories that have some of their own."""
+    review: tuple[float, float] | None = None
+    """Between these probabilities a person's look costs less than either decision."""
+
+    def thresholds(self, categories: pd.Series | None, rows: pd.Index) -> pd.Series:
+        """Each image's threshold; its category is the predicted one, or not known."""
+        if categories is None:
+            return pd.Series(self.threshold, rows)
+        return categories.map(self.by_category).fillna(self.threshold).astype(float)
 
 
 def choose(
@@ -41,6 +58,9 @@ def choose(
     defective = np.asarray(defective, bool)
     scores = np.asarray(scores, float)  # between two float32 neighbours there is no threshold
     good = np.sort(scores[~defective])
+    if settings.rule == "threshold" and settings.value is not None:
+        lowest = 1 / (len(good) + 1) if len(good) else None
+        return OperatingPoint(settings.value, "threshold", settings.value, lowest)
     if not len(good):
         return OperatingPoint(DEFAULT_THRESHOLD, None, None, None)
     lowest = 1 / (len(good) + 1)
@@ -56,7 +76,103 @@ def choose(
         threshold = _just_below(scores, _at_recall(scores[defective], value))
     else:
         threshold = _cheapest(defective, scores, value)
-    return OperatingPoint(_written(threshold, scores), rule, value, lowest)
+    band = None
+    if rule == "cost" and value is not None and settings.review is not None:
+        band = _band(defective, scores, value, settings.review, threshold)
+    return OperatingPoint(_written(threshold, scores), rule, value, lowest, review=band)
+
+
+def choose_each(held_out: pd.DataFrame, settings: params.OperatingPoint) -> OperatingPoint:
+    """Choose the threshold of all images, and of each category one between that and its own.
+
+    A category's own threshold is drawn towards the common one, the more, the less its images tell
+    it from that (empirical Bayes, Efron and Morris 1975, doi:10.2307/2285814): in log-odds, by the
+    variance of its threshold when its images are drawn anew, against the variance between the
+    categories. Where a category lacks two images, or groups, of a kind, the common one holds.
+
+    Args:
+        held_out: `defective`, `defect_probability`, `category`, and `group` where there are some,
+            of images that the network was not fitted to.
+    """
+    truth, scores = (held_out[name].to_numpy() for name in ("defective", "defect_probability"))
+    common = choose(truth, scores, settings)
+    if common.rule in (None, "threshold"):
+        return common
+    rule = settings.model_copy(update={"rule": common.rule, "value": common.value, "review": None})
+    group = held_out["group"] if "group" in held_out else pd.Series(held_out.index, held_out.index)
+    rng, found = np.random.default_rng(0), {}
+    for name, rows in held_out.groupby("category"):
+        kinds = [
+            part.index.to_numpy()
+            for _, part in group[rows.index].groupby(rows["defective"].to_numpy())
+        ]
+        needed = 1 if common.rule == "false_alarm_rate" else 2
+        if len(kinds) < needed or min(group[kind].nunique() for kind in kinds) < 2:
+            continue
+        own, drawn = _log_odds(_one(rows, rule)), []
+        for _ in range(REDRAWN):
+            redrawn = np.concatenate([_redraw(group[kind], rng) for kind in kinds])
+            drawn.append(_log_odds(_one(rows.loc[redrawn], rule)))
+        found[str(name)] = own, max(float(np.var(drawn)), STEADY**2)
+    if len(found) < 2:  # with one category, its own is the common one
+        return common
+    middle = _log_odds(common.threshold)
+    away, error = (np.array(part) for part in zip(*found.values(), strict=True))
+    away = away - middle
+    between = max(0.0, float(((away**2 - error) / error).sum() / (1 / error).sum()))
+    shrunk = middle + away * between / (between + error)
+    chosen = {
+        name: _written(float(expit(place)), scores[(held_out["category"] == name).to_numpy()])
+        for name, place in zip(found, shrunk, strict=True)
+    }
+    return replace(common, by_category=chosen if between else {})
+
+
+def moved(thresholds: pd.Series, point: OperatingPoint, end: float) -> pd.Series:
+    """An end of the middle band for each image: as far from its threshold as from the common one.
+
+    Far is in log-odds.
+    """
+    by = _log_odds(end) - _log_odds(point.threshold)
+    return pd.Series(expit(logit(thresholds.clip(EDGE, 1 - EDGE)) + by), thresholds.index)
+
+
+def _one(rows: pd.DataFrame, rule: params.OperatingPoint) -> float:
+    truth, scores = rows["defective"].to_numpy(), rows["defect_probability"].to_numpy()
+    return choose(truth, scores, rule).threshold
+
+
+def _redraw(group: pd.Series, rng: np.random.Generator) -> np.ndarray:
+    """The rows of as many groups as there are, drawn with replacement."""
+    members = [part.index.to_numpy() for _, part in group.groupby(group.to_numpy())]
+    return np.concatenate(
+        [members[place] for place in rng.integers(len(members), size=len(members))]
+    )
+
+
+def _log_odds(threshold: float) -> float:
+    return float(logit(np.clip(threshold, EDGE, 1 - EDGE)))
+
+
+def _band(
+    defective: np.ndarray, scores: np.ndarray, miss: float, look: float, threshold: float
+) -> tuple[float, float] | None:
+    """From where to where a person should look, if a look costs `look` false alarms (Chow 1970).
+
+    doi:10.1109/TIT.1970.1054406. None where it never pays.
+    """
+    tried = np.unique(scores)
+    ends = np.append(tried, np.nextafter(tried[-1], 2))
+    good, bad, every = (np.sort(part) for part in (scores[~defective], scores[defective], scores))
+    missed, below = np.searchsorted(bad, ends), np.searchsorted(every, ends)
+    false, above = len(good) - np.searchsorted(good, ends), len(every) - below
+    # A lower end costs the misses below it, and spares the looks at those; likewise the upper end.
+    low = ends[int(np.argmin(miss * missed - look * below))]
+    high = ends[len(ends) - 1 - int(np.argmin((false - look * above)[::-1]))]
+    if not low < high:
+        return None
+    low, high = (_written(_just_below(scores, float(end)), scores) for end in (low, high))
+    return min(low, threshold), max(high, threshold)
 
 
 def at_false_alarm_rate(good: np.ndarray, rate: float) -> float:

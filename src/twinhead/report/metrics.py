@@ -9,7 +9,8 @@ from twinhead.report import thumbnails
 from twinhead.report.rendering import number, with_interval
 from twinhead.report.results import Results
 
-ORDER = (splits.TEST, splits.VAL, splits.TRAIN)
+ORDER = (splits.VAL, splits.TEST, splits.TRAIN)
+"""Val has chosen; test, beside it, judges."""
 ROWS = {
     ("category", "accuracy"): "Category right",
     ("category", "f1"): "Category F1 (weighted)",
