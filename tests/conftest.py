@@ -169,10 +169,12 @@ def judge(
     crossfit: pd.DataFrame | None = None,
     rule: str = "f1",
     value: float | None = None,
+    review: float | None = None,
 ) -> dict:
     """`evaluation.judge` with these settings; cross-fitted answers where some are given."""
     settings = params.Evaluate.model_construct(
-        operating_point=params.OperatingPoint(rule=rule, value=value), bootstrap=resamples
+        operating_point=params.OperatingPoint(rule=rule, value=value, review=review),
+        bootstrap=resamples,
     )
     return evaluation.judge(
         predictions, predictions.iloc[:0] if crossfit is None else crossfit, settings

@@ -158,6 +158,30 @@ def test_val_alone_chooses_the_threshold(noisy):
     assert before["val"] == after["val"] and before["test"] != after["test"]
 
 
+def test_images_are_decided_at_the_threshold_of_the_category_that_they_are_taken_for():
+    rows = answers([0, 1, 1], [0.3, 0.3, 0.3], category_predicted=["a", "b", "c"])
+    decided = evaluation.decide(rows, {"threshold": 0.2, "thresholds": {"a": 0.4, "b": 0.1}})
+    assert decided["defect_predicted"].tolist() == [0, 1, 1]
+
+
+def test_what_a_middle_band_gives_is_counted_on_test():
+    rows = answers(
+        [0, 0, 1, 1] * 2, [0.1, 0.6, 0.4, 0.9] + [0.1, 0.5, 0.5, 0.2],
+        ["val"] * 4 + ["test"] * 4,
+    )  # fmt: skip
+    found = judge(rows, 100, rule="cost", value=4, review=0.3)
+    assert (
+        found["operating_point"]["review_low"]
+        <= 0.4
+        < 0.6
+        < found["operating_point"]["review_high"]
+    )
+    assert found["test"]["review"] == {
+        "images": 2, "share": 0.5, "missed": 1, "false_alarms": 0,
+        "cost": pytest.approx((4 + 2 * 0.3) / 4), "cost_without": pytest.approx((4 + 1) / 4),
+    }  # fmt: skip
+
+
 def test_without_good_images_the_threshold_stays_at_a_half_and_says_so():
     rows = answers([1, 1, 0, 1], [0.1, 0.9, 0.2, 0.8], ["val", "val", "test", "test"])
     found = judge(rows, 100)

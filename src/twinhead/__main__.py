@@ -103,6 +103,12 @@ def _parser() -> argparse.ArgumentParser:
         help="models/model.keras of a workspace, the folder of an MLflow model, or one of the"
         " registry such as models:/twinhead@champion (default: %(default)s)",
     )
+    add(
+        "--threshold",
+        metavar="P",
+        type=_probability,
+        help="call defective what reaches this probability, instead of the model's thresholds",
+    )
     add("--check", action="store_true", help="end with 3 if a photograph shows a defect")
 
     about = "list the registered models, or make one of them champion"
@@ -121,6 +127,16 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.set_defaults(command=function)
     return parser
+
+
+def _probability(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a probability, 0 to 1, found {text!r}")
+    return value
 
 
 if __name__ == "__main__":

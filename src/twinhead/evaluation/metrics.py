@@ -1,5 +1,7 @@
 """Judge predictions: the same metrics for train, val and test, and the threshold."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 from sklearn.metrics import (
@@ -16,8 +18,8 @@ from twinhead.evaluation.operating_point import OperatingPoint
 
 BINS = 10
 """Of probabilities, for the calibration error."""
-GIVEN = "params"
-"""Where a threshold is chosen that no image has chosen."""
+GIVEN = "params.yaml"
+"""Where a threshold comes from that no image has chosen."""
 
 
 def judge(predictions: pd.DataFrame, crossfit: pd.DataFrame, settings: params.Evaluate) -> dict:
@@ -129,7 +131,12 @@ def _reviewed(test: pd.DataFrame, point: OperatingPoint, rule: params.OperatingP
     Costs are in false alarms per image, with the band and without.
     """
     assert point.review and rule.value and rule.review
-    ends = [operating_point.moved(_thresholds(test, point), point, end) for end in point.review]
+    ends = [
+        _thresholds(test, point).map(
+            partial(operating_point.moved, common=point.threshold, end=end)
+        )
+        for end in point.review
+    ]
     scores, bad = test["defect_probability"].astype(float), test["defective"] == 1
     looked = (scores >= ends[0]) & (scores < ends[1])
     alarm = _alarms(test, point)

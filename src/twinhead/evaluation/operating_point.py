@@ -67,6 +67,7 @@ def choose(
     rule, value = settings.rule, settings.value
     if not defective.any() and rule != "false_alarm_rate":
         rule, value = "false_alarm_rate", FALSE_ALARMS
+    band = None
     if value is None:  # f1: the one rule that takes none
         threshold = best_f1(defective, scores)
     elif rule == "false_alarm_rate":
@@ -75,10 +76,8 @@ def choose(
     elif rule == "recall":
         threshold = _just_below(scores, _at_recall(scores[defective], value))
     else:
-        threshold = _cheapest(defective, scores, value)
-    band = None
-    if rule == "cost" and value is not None and settings.review is not None:
-        band = _band(defective, scores, value, settings.review, threshold)
+        band = _band(defective, scores, value, settings.review) if settings.review else None
+        threshold = _cheapest(defective, scores, value, band)
     return OperatingPoint(_written(threshold, scores), rule, value, lowest, review=band)
 
 
@@ -128,13 +127,9 @@ def choose_each(held_out: pd.DataFrame, settings: params.OperatingPoint) -> Oper
     return replace(common, by_category=chosen if between else {})
 
 
-def moved(thresholds: pd.Series, point: OperatingPoint, end: float) -> pd.Series:
-    """An end of the middle band for each image: as far from its threshold as from the common one.
-
-    Far is in log-odds.
-    """
-    by = _log_odds(end) - _log_odds(point.threshold)
-    return pd.Series(expit(logit(thresholds.clip(EDGE, 1 - EDGE)) + by), thresholds.index)
+def moved(threshold: float, common: float, end: float) -> float:
+    """An end of the middle band: as far, in log-odds, from this threshold as from the common."""
+    return float(expit(_log_odds(threshold) + _log_odds(end) - _log_odds(common)))
 
 
 def _one(rows: pd.DataFrame, rule: params.OperatingPoint) -> float:
@@ -155,7 +150,7 @@ def _log_odds(threshold: float) -> float:
 
 
 def _band(
-    defective: np.ndarray, scores: np.ndarray, miss: float, look: float, threshold: float
+    defective: np.ndarray, scores: np.ndarray, miss: float, look: float
 ) -> tuple[float, float] | None:
     """From where to where a person should look, if a look costs `look` false alarms (Chow 1970).
 
@@ -167,12 +162,12 @@ def _band(
     missed, below = np.searchsorted(bad, ends), np.searchsorted(every, ends)
     false, above = len(good) - np.searchsorted(good, ends), len(every) - below
     # A lower end costs the misses below it, and spares the looks at those; likewise the upper end.
-    low = ends[int(np.argmin(miss * missed - look * below))]
-    high = ends[len(ends) - 1 - int(np.argmin((false - look * above)[::-1]))]
+    low = int(np.argmin(miss * missed - look * below))
+    high = len(ends) - 1 - int(np.argmin((false - look * above)[::-1]))
     if not low < high:
         return None
-    low, high = (_written(_just_below(scores, float(end)), scores) for end in (low, high))
-    return min(low, threshold), max(high, threshold)
+    upper = _just_below(scores, float(ends[high])) if high < len(tried) else float(ends[high])
+    return _written(_just_below(scores, float(ends[low])), scores), _written(upper, scores)
 
 
 def at_false_alarm_rate(good: np.ndarray, rate: float) -> float:
@@ -199,16 +194,24 @@ def _at_recall(scores: np.ndarray, recall: float) -> float:
     return float(ordered[math.ceil(recall * len(ordered) - 1e-9) - 1])
 
 
-def _cheapest(defective: np.ndarray, scores: np.ndarray, miss: float) -> float:
-    """The threshold at which misses, each as dear as `miss` false alarms, cost least in all."""
-    tried = np.unique(scores)[::-1]
+def _cheapest(
+    defective: np.ndarray, scores: np.ndarray, miss: float, band: tuple[float, float] | None
+) -> float:
+    """The threshold at which misses, each as dear as `miss` false alarms, cost least in all.
+
+    With a middle band it lies in there.
+    """
+    ends = np.unique(scores)
+    ends = np.append(ends, np.nextafter(ends[-1], 2))
     good, bad = np.sort(scores[~defective]), np.sort(scores[defective])
-    false = len(good) - np.searchsorted(good, tried)
-    missed = np.searchsorted(bad, tried)
-    costs = false + miss * missed
-    if miss * len(bad) < costs.min():
-        return float(np.nextafter(tried[0], 2))
-    return _just_below(scores, tried[int(costs.argmin())])
+    costs = len(good) - np.searchsorted(good, ends) + miss * np.searchsorted(bad, ends)
+    if band:
+        # An end of the band lies just below the score from which on it counts.
+        costs[(ends < band[0]) | (np.append(0, ends[:-1]) >= band[1])] = np.inf
+    place = len(ends) - 1 - int(costs[::-1].argmin())
+    if place == len(ends) - 1:
+        return float(ends[-1])
+    return _just_below(scores, float(ends[place]))
 
 
 def _just_below(scores: np.ndarray, chosen: float) -> float:

@@ -19,6 +19,7 @@ ROWS = {
     ("defect", "accuracy"): "Defect decision right",
     ("defect", "precision"): "Alarms that are right (precision)",
     ("defect", "recall"): "Defects found (recall)",
+    ("defect", "false_alarm_rate"): "False alarms",
     ("defect", "f1"): "Defect F1",
     ("defect", "ece"): "Probabilities are off by (ECE)",
 }
@@ -71,6 +72,8 @@ def rule(point: dict) -> str:
             return f"a false-alarm rate of {value:.1%}; lowest possible {lowest:.1%}"
         case "cost":
             return f"a miss costing {value:g} false alarms"
+        case "threshold":
+            return "hand"
         case _:
             return "nothing"
 
@@ -90,6 +93,7 @@ def headline(results: Results) -> dict:
         "rows": rows,
         "threshold": judged.get("threshold"),
         "chosen_on": judged.get("threshold_chosen_on"),
+        "by_hand": judged.get("operating_point", {}).get("rule") == "threshold",
         "rule": rule(judged.get("operating_point", {})),
         "unknown": judged[splits.TEST].get("unknown"),
     }

@@ -1,7 +1,7 @@
 """What an answer needs beside the network: the categories' names, the threshold, the heat map."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -24,6 +24,10 @@ class Metadata:
     """What the heat map explains, and how: `explain` in params.yaml."""
     scale: float | None
     """The heat at which the colours end; None where the heat maps haven't been made yet."""
+    thresholds: dict[str, float] = field(default_factory=dict)
+    """Of categories that have one of their own."""
+    review: list[float] | None = None
+    """From which probability to which a person should look, beside the threshold of all."""
 
 
 def collect(root: Path = Path()) -> Metadata:
@@ -33,12 +37,16 @@ def collect(root: Path = Path()) -> Metadata:
     """
     settings = params.load(root / paths.PARAMS).explain
     explained = root / paths.EXPLANATIONS
+    judged = _json(root / paths.metrics("evaluate"))
+    ends = [judged.get("operating_point", {}).get(f"review_{end}") for end in ("low", "high")]
     return Metadata(
         categories=_json(root / paths.LABELS)["categories"],
-        threshold=_json(root / paths.metrics("evaluate")).get("threshold"),
+        threshold=judged.get("threshold"),
         head=settings.head,
         method=settings.method,
         scale=full_colour(pd.read_csv(explained)) if explained.exists() else None,
+        thresholds=judged.get("thresholds", {}),
+        review=None if None in ends else ends,
     )
 
 

@@ -44,12 +44,14 @@ def predict(options: Namespace) -> int:
 
     if options.overlays:
         model.check_scale()
+    if options.threshold is not None and "defect" not in model.tasks:
+        raise InputError("--threshold: the network has no defect head, so there is none to set")
     rows, unread, quiet = [], 0, formats.STDOUT in outputs
     shown = [formats.printable(file) for file in files]
     table = formats.Table(shown, model.columns, model.metadata.categories)
     if not quiet:
         print(table.heading())
-    for answer in _answers(model, files, options.overlays):
+    for answer in _answers(model, files, options.overlays, options.threshold):
         if isinstance(answer, InputError):
             unread += 1
             print(f"predict: {formats.printable(answer)}", file=sys.stderr, flush=True)
@@ -71,7 +73,7 @@ def predict(options: Namespace) -> int:
 
 
 def _answers(
-    model: "Predictor", files: list[Path], overlays: Path | None
+    model: "Predictor", files: list[Path], overlays: Path | None, threshold: float | None
 ) -> Iterator[dict | InputError]:
     """In the files' order: an answer with its `path`, or what is wrong with the file."""
     tell = stage.progress("predict") if len(files) > BATCH else None
@@ -80,7 +82,7 @@ def _answers(
     for part in photographs.decoded(files, model.size, BATCH):
         read = [found for _, found in part if not isinstance(found, InputError)]
         pixels = np.array(read, np.uint8).reshape(-1, model.size, model.size, 3)
-        given = iter(model.answer(pixels))
+        given = iter(model.answer(pixels, threshold))
         heat = iter(model.heat(pixels) if overlays else ())
         for file, found in part:
             if isinstance(found, InputError):

@@ -13,6 +13,7 @@ import numpy as np
 from twinhead import engine, paths
 from twinhead.attribution import gradcam, maps
 from twinhead.errors import InputError
+from twinhead.evaluation import operating_point
 from twinhead.ingest import images
 from twinhead.model import detector, network
 from twinhead.model.batches import PREDICT_SIZE
@@ -38,6 +39,7 @@ class Predictor:
             *(("category", "category_probability") if "category" in self.tasks else ()),
             *(("defect_probability", "defective") if "defect" in self.tasks else ()),
             *(("known",) if network.detects(model) else ()),
+            *(("review",) if "defect" in self.tasks and known.review else ()),
         ]
         """What an answer has, in this order."""
         self._alone = threading.Lock()  # an engine is built at the first call, and takes one
@@ -49,20 +51,24 @@ class Predictor:
         if "defect" in self.tasks and known.threshold is None:
             raise InputError("the network has a defect head but no threshold; run `dvc repro`")
 
-    def answer(self, pixels: np.ndarray) -> list[dict]:
+    def answer(self, pixels: np.ndarray, threshold: float | None = None) -> list[dict]:
         """Answer for decoded photographs, (images, size, size, 3), uint8, in their order.
 
         Each answer has, for the heads that the network has, `category` and `category_probability`;
         `defect_probability`, as `defective` whether it reaches the threshold, and as `known`
-        whether the photograph is like any good one that the network has learned from.
+        whether the photograph is like any good one that the network has learned from. A model that
+        was made for it says as `review` whether a person should look.
+
+        threshold: instead of the model's own, for all categories.
         """
         answers = []
         for start in range(0, len(pixels), PREDICT_SIZE):
             given = self._look(pixels[start : start + PREDICT_SIZE])
-            answers += [self._answer(given, row) for row in range(len(next(iter(given.values()))))]
+            count = len(next(iter(given.values())))
+            answers += [self._answer(given, row, threshold) for row in range(count)]
         return answers
 
-    def _answer(self, given: dict[str, np.ndarray], row: int) -> dict:
+    def _answer(self, given: dict[str, np.ndarray], row: int, threshold: float | None) -> dict:
         answer: dict = {}
         if "category" in given:
             probabilities = given["category"][row]
@@ -70,12 +76,27 @@ class Predictor:
             answer["category_probability"] = float(probabilities.max())
         if "defect" in given:
             probability = float(given["defect"][row, 0])
-            assert self.metadata.threshold is not None  # else it wouldn't have been made
+            if threshold is None:
+                threshold = self._threshold(answer.get("category"))
             answer["defect_probability"] = probability
-            answer["defective"] = probability >= self.metadata.threshold
+            answer["defective"] = probability >= threshold
         if "unusual" in given:
             answer["known"] = bool(given["unusual"][row, 0] <= detector.UNUSUAL)
+        if "review" in self.columns:
+            low, high = self._band(answer.get("category"))
+            answer["review"] = low <= answer["defect_probability"] < high
         return answer
+
+    def _threshold(self, category: str | None) -> float:
+        assert self.metadata.threshold is not None  # else it wouldn't have been made
+        return self.metadata.thresholds.get(category or "", self.metadata.threshold)
+
+    def _band(self, category: str | None) -> tuple[float, float]:
+        """From where to where a person should look, about the threshold of the category."""
+        assert self.metadata.review is not None and self.metadata.threshold is not None
+        own, common = self._threshold(category), self.metadata.threshold
+        low, high = (operating_point.moved(own, common, end) for end in self.metadata.review)
+        return low, high
 
     def heat(self, pixels: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the photographs' heat maps, (height, width), float32 each; the higher, the odder.

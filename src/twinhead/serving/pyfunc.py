@@ -32,6 +32,8 @@ class Served(PythonModel):
     ) -> list[dict]:
         """Return an answer per photograph; with the param `heat_map` also a PNG file as base64.
 
+        The param `threshold`, a probability, takes the place of the model's own thresholds.
+
         model_input: its column `image` holds files, as bytes or base64 text. One that can't be read
         refuses the request, with status 400 and a message that names it.
         """
@@ -39,14 +41,17 @@ class Served(PythonModel):
         from twinhead.serving import predictor
 
         size, total = self.predictor.size, len(model_input)
+        threshold = (params or {}).get("threshold")
         try:
+            if threshold is not None and not 0 <= threshold <= 1:
+                raise InputError(f"threshold: expected a probability, 0 to 1, found {threshold:g}")
             files = []
             for number, given in enumerate(model_input["image"], start=1):
                 name = f"photograph {number} of {total}"
                 files.append((predictor.file_bytes(given, name), name))
             decoded = [images.decode(data, name, size) for data, name in files]
             pixels = np.array(decoded, np.uint8).reshape(-1, size, size, 3)
-            answers = self.predictor.answer(pixels)
+            answers = self.predictor.answer(pixels, threshold)
             if (params or {}).get("heat_map"):
                 heat = self.predictor.heat(pixels)
                 for answer, (data, name), found in zip(answers, files, heat, strict=True):

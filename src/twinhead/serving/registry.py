@@ -160,8 +160,10 @@ def _of_model(point: Metric, model_id: str) -> Metric:
 
 
 def _signature() -> ModelSignature:
-    metrics = json.loads(paths.metrics("evaluate").read_text(encoding="utf-8"))[splits.TEST]
+    judged = json.loads(paths.metrics("evaluate").read_text(encoding="utf-8"))
+    metrics = judged[splits.TEST]
     answers: list = []
+    given = [ParamSpec("heat_map", DataType.boolean, False)]
     if "category" in metrics:
         answers += [
             ColSpec(DataType.string, "category"),
@@ -172,15 +174,18 @@ def _signature() -> ModelSignature:
             ColSpec(DataType.double, "defect_probability"),
             ColSpec(DataType.boolean, "defective"),
         ]
+        given.append(ParamSpec("threshold", DataType.double, None))
     if "unknown" in metrics:
         answers.append(ColSpec(DataType.boolean, "known"))
+    if "review_low" in judged.get("operating_point", {}):
+        answers.append(ColSpec(DataType.boolean, "review"))
     answers.append(ColSpec(DataType.string, "heat_map", required=False))
     return ModelSignature(
         # Text, not `binary`: of that, the scoring server decodes base64 in some of its formats and
         # drops what isn't base64 without a word. From Python, bytes pass as well.
         inputs=Schema([ColSpec(DataType.string, "image")]),
         outputs=Schema(answers),
-        params=ParamSchema([ParamSpec("heat_map", DataType.boolean, False)]),
+        params=ParamSchema(given),
     )
 
 
