@@ -170,12 +170,7 @@ def test_what_a_middle_band_gives_is_counted_on_test():
         ["val"] * 4 + ["test"] * 4,
     )  # fmt: skip
     found = judge(rows, 100, rule="cost", value=4, review=0.3)
-    assert (
-        found["operating_point"]["review_low"]
-        <= 0.4
-        < 0.6
-        < found["operating_point"]["review_high"]
-    )
+    assert found["review"]["low"] <= 0.4 < 0.6 < found["review"]["high"]
     assert found["test"]["review"] == {
         "images": 2, "share": 0.5, "missed": 1, "false_alarms": 0,
         "cost": pytest.approx((4 + 2 * 0.3) / 4), "cost_without": pytest.approx((4 + 1) / 4),

@@ -145,7 +145,7 @@ def test_categories_that_are_alike_share_one_threshold():
 )
 def test_each_rule_chooses_by_category(rule, value):
     found = each(held_out({"low": -3, "high": 3}, 100), rule, value)
-    low, high = found.by_category["low"], found.by_category["high"]
+    low, high = (found.by_category.get(name, found.threshold) for name in ("low", "high"))
     assert low <= found.threshold <= high and low < high
 
 

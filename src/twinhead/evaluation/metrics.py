@@ -1,7 +1,5 @@
 """Judge predictions: the same metrics for train, val and test, and the threshold."""
 
-from functools import partial
-
 import numpy as np
 import pandas as pd
 from sklearn.metrics import (
@@ -70,7 +68,7 @@ def _described(point: OperatingPoint, crossfit: pd.DataFrame) -> dict:
         on = None if point.rule is None else GIVEN
     elif len(crossfit):
         on = f"{splits.VAL} and cross-fitted {splits.TRAIN}"
-    return {
+    found: dict = {
         "threshold": point.threshold,
         "threshold_chosen_on": on,
         "thresholds": point.by_category,
@@ -78,9 +76,12 @@ def _described(point: OperatingPoint, crossfit: pd.DataFrame) -> dict:
             "rule": point.rule,
             "value": point.value,
             "lowest_false_alarm_rate": point.lowest_false_alarm_rate,
-        }
-        | ({"review_low": point.review[0], "review_high": point.review[1]} if point.review else {}),
+        },
     }
+    if point.review:
+        by_category = {name: point.band(own) for name, own in point.by_category.items()}
+        found["review"] = point.band(point.threshold) | {"by_category": by_category}
+    return found
 
 
 def judge_test(predictions: pd.DataFrame, threshold: float | None = None) -> dict:
@@ -131,14 +132,9 @@ def _reviewed(test: pd.DataFrame, point: OperatingPoint, rule: params.OperatingP
     Costs are in false alarms per image, with the band and without.
     """
     assert point.review and rule.value and rule.review
-    ends = [
-        _thresholds(test, point).map(
-            partial(operating_point.moved, common=point.threshold, end=end)
-        )
-        for end in point.review
-    ]
+    bands = _thresholds(test, point).map(point.band)
     scores, bad = test["defect_probability"].astype(float), test["defective"] == 1
-    looked = (scores >= ends[0]) & (scores < ends[1])
+    looked = (scores >= bands.str["low"]) & (scores < bands.str["high"])
     alarm = _alarms(test, point)
     wrong = rule.value * (bad & ~alarm) + (~bad & alarm)
     return {

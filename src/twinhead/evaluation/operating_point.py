@@ -37,6 +37,13 @@ class OperatingPoint:
     review: tuple[float, float] | None = None
     """Between these probabilities a person's look costs less than either decision."""
 
+    def band(self, threshold: float) -> dict[str, float]:
+        """`low` and `high`, as far, in log-odds, from this threshold as from the common one."""
+        assert self.review is not None
+        by = _log_odds(threshold) - _log_odds(self.threshold)
+        low, high = (float(expit(_log_odds(end) + by)) if by else end for end in self.review)
+        return {"low": low, "high": high}
+
     def thresholds(self, categories: pd.Series | None, rows: pd.Index) -> pd.Series:
         """Each image's threshold; its category is the predicted one, or not known."""
         if categories is None:
@@ -84,8 +91,9 @@ def choose(
 def choose_each(held_out: pd.DataFrame, settings: params.OperatingPoint) -> OperatingPoint:
     """Choose the threshold of all images, and of each category one between that and its own.
 
-    A category's own threshold is drawn towards the common one, the more, the less its images tell
-    it from that (empirical Bayes, Efron and Morris 1975, doi:10.2307/2285814): in log-odds, by the
+    A category's own threshold is the common one, if that is as good for its images, or else the one
+    that the rule chooses. It is drawn towards the common one, the more, the less its images tell it
+    from that (empirical Bayes, Efron and Morris 1975, doi:10.2307/2285814): in log-odds, by the
     variance of its threshold when its images are drawn anew, against the variance between the
     categories. Where a category lacks two images, or groups, of a kind, the common one holds.
 
@@ -93,56 +101,52 @@ def choose_each(held_out: pd.DataFrame, settings: params.OperatingPoint) -> Oper
         held_out: `defective`, `defect_probability`, `category`, and `group` where there are some,
             of images that the network was not fitted to.
     """
-    truth, scores = (held_out[name].to_numpy() for name in ("defective", "defect_probability"))
+    truth = held_out["defective"].to_numpy(bool)
+    scores = held_out["defect_probability"].to_numpy(float)
     common = choose(truth, scores, settings)
     if common.rule in (None, "threshold"):
         return common
     rule = settings.model_copy(update={"rule": common.rule, "value": common.value, "review": None})
-    group = held_out["group"] if "group" in held_out else pd.Series(held_out.index, held_out.index)
+    group = held_out["group"].to_numpy() if "group" in held_out else np.arange(len(scores))
     rng, found = np.random.default_rng(0), {}
-    for name, rows in held_out.groupby("category"):
-        kinds = [
-            part.index.to_numpy()
-            for _, part in group[rows.index].groupby(rows["defective"].to_numpy())
+    for name, rows in held_out.reset_index(drop=True).groupby("category").indices.items():
+        lots = [
+            [kind[group[kind] == one] for one in np.unique(group[kind])]
+            for kind in (rows[truth[rows]], rows[~truth[rows]])
         ]
-        needed = 1 if common.rule == "false_alarm_rate" else 2
-        if len(kinds) < needed or min(group[kind].nunique() for kind in kinds) < 2:
+        if common.rule == "false_alarm_rate" and not lots[0]:
+            lots = lots[1:]
+        if min(map(len, lots)) < 2:
             continue
-        own, drawn = _log_odds(_one(rows, rule)), []
+        own = _own(truth[rows], scores[rows], rule, common.threshold)
+        drawn = []
         for _ in range(REDRAWN):
-            redrawn = np.concatenate([_redraw(group[kind], rng) for kind in kinds])
-            drawn.append(_log_odds(_one(rows.loc[redrawn], rule)))
-        found[str(name)] = own, max(float(np.var(drawn)), STEADY**2)
+            again = [lot[place] for lot in lots for place in rng.integers(len(lot), size=len(lot))]
+            redrawn = np.concatenate(again)
+            drawn.append(_own(truth[redrawn], scores[redrawn], rule, common.threshold))
+        found[str(name)] = rows, own, max(float(np.var(drawn)), STEADY**2)
     if len(found) < 2:  # with one category, its own is the common one
         return common
     middle = _log_odds(common.threshold)
-    away, error = (np.array(part) for part in zip(*found.values(), strict=True))
-    away = away - middle
+    away = np.array([own - middle for _, own, _ in found.values()])
+    error = np.array([variance for _, _, variance in found.values()])
     between = max(0.0, float(((away**2 - error) / error).sum() / (1 / error).sum()))
-    shrunk = middle + away * between / (between + error)
+    shrunk = away * between / (between + error)
     chosen = {
-        name: _written(float(expit(place)), scores[(held_out["category"] == name).to_numpy()])
-        for name, place in zip(found, shrunk, strict=True)
+        name: _written(float(expit(middle + by)), scores[rows])
+        for by, (name, (rows, _, _)) in zip(shrunk, found.items(), strict=True)
+        if by
     }
-    return replace(common, by_category=chosen if between else {})
+    return replace(common, by_category=chosen)
 
 
-def moved(threshold: float, common: float, end: float) -> float:
-    """An end of the middle band: as far, in log-odds, from this threshold as from the common."""
-    return float(expit(_log_odds(threshold) + _log_odds(end) - _log_odds(common)))
-
-
-def _one(rows: pd.DataFrame, rule: params.OperatingPoint) -> float:
-    truth, scores = rows["defective"].to_numpy(), rows["defect_probability"].to_numpy()
-    return choose(truth, scores, rule).threshold
-
-
-def _redraw(group: pd.Series, rng: np.random.Generator) -> np.ndarray:
-    """The rows of as many groups as there are, drawn with replacement."""
-    members = [part.index.to_numpy() for _, part in group.groupby(group.to_numpy())]
-    return np.concatenate(
-        [members[place] for place in rng.integers(len(members), size=len(members))]
-    )
+def _own(
+    defective: np.ndarray, scores: np.ndarray, rule: params.OperatingPoint, common: float
+) -> float:
+    """The log-odds of a category's threshold: the common one where that decides the same."""
+    own = choose(defective, scores, rule).threshold
+    same = np.array_equal(scores >= own, scores >= common)
+    return _log_odds(common if same else own)
 
 
 def _log_odds(threshold: float) -> float:

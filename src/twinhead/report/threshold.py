@@ -42,7 +42,7 @@ def section(results: Results) -> dict | None:
         "by_category": dict(sorted(by_category.items())),
         "in_use": judged[splits.TEST]["defect"],
         "review": judged[splits.TEST].get("review"),
-        "band": judged.get("operating_point", {}),
+        "band": judged.get("review"),
         "test": counts[splits.TEST],
         "last": len(steps) - 1,
         "chosen": place,

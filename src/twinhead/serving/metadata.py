@@ -26,8 +26,8 @@ class Metadata:
     """The heat at which the colours end; None where the heat maps haven't been made yet."""
     thresholds: dict[str, float] = field(default_factory=dict)
     """Of categories that have one of their own."""
-    review: list[float] | None = None
-    """From which probability to which a person should look, beside the threshold of all."""
+    review: dict | None = None
+    """From which probability, `low`, to which, `high`, a person should look; and `by_category`."""
 
 
 def collect(root: Path = Path()) -> Metadata:
@@ -38,7 +38,6 @@ def collect(root: Path = Path()) -> Metadata:
     settings = params.load(root / paths.PARAMS).explain
     explained = root / paths.EXPLANATIONS
     judged = _json(root / paths.metrics("evaluate"))
-    ends = [judged.get("operating_point", {}).get(f"review_{end}") for end in ("low", "high")]
     return Metadata(
         categories=_json(root / paths.LABELS)["categories"],
         threshold=judged.get("threshold"),
@@ -46,7 +45,7 @@ def collect(root: Path = Path()) -> Metadata:
         method=settings.method,
         scale=full_colour(pd.read_csv(explained)) if explained.exists() else None,
         thresholds=judged.get("thresholds", {}),
-        review=None if None in ends else ends,
+        review=judged.get("review"),
     )
 
 

@@ -13,7 +13,6 @@ import numpy as np
 from twinhead import engine, paths
 from twinhead.attribution import gradcam, maps
 from twinhead.errors import InputError
-from twinhead.evaluation import operating_point
 from twinhead.ingest import images
 from twinhead.model import detector, network
 from twinhead.model.batches import PREDICT_SIZE
@@ -92,11 +91,10 @@ class Predictor:
         return self.metadata.thresholds.get(category or "", self.metadata.threshold)
 
     def _band(self, category: str | None) -> tuple[float, float]:
-        """From where to where a person should look, about the threshold of the category."""
-        assert self.metadata.review is not None and self.metadata.threshold is not None
-        own, common = self._threshold(category), self.metadata.threshold
-        low, high = (operating_point.moved(own, common, end) for end in self.metadata.review)
-        return low, high
+        """From where to where a person should look."""
+        assert self.metadata.review is not None
+        own = self.metadata.review["by_category"].get(category, self.metadata.review)
+        return own["low"], own["high"]
 
     def heat(self, pixels: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the photographs' heat maps, (height, width), float32 each; the higher, the odder.

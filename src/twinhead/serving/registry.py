@@ -177,7 +177,7 @@ def _signature() -> ModelSignature:
         given.append(ParamSpec("threshold", DataType.double, None))
     if "unknown" in metrics:
         answers.append(ColSpec(DataType.boolean, "known"))
-    if "review_low" in judged.get("operating_point", {}):
+    if "review" in judged:
         answers.append(ColSpec(DataType.boolean, "review"))
     answers.append(ColSpec(DataType.string, "heat_map", required=False))
     return ModelSignature(
