@@ -10,12 +10,10 @@ from sklearn.metrics import (
 
 from twinhead import params
 from twinhead.dataset import splits
-from twinhead.evaluation import intervals, operating_point
+from twinhead.evaluation import curves, intervals, operating_point
 from twinhead.evaluation.intervals import auroc
 from twinhead.evaluation.operating_point import OperatingPoint
 
-BINS = 10
-"""Of probabilities, for the calibration error."""
 GIVEN = "params.yaml"
 """Where a threshold comes from that no image has chosen."""
 
@@ -167,17 +165,17 @@ def _unseen_types(predictions: pd.DataFrame, point: OperatingPoint) -> dict:
 def calibration(truth: np.ndarray, scores: np.ndarray) -> dict[str, float | None]:
     """`brier`: the mean squared error of the probabilities; `ece`: how far they are off on average.
 
-    Expected calibration error (Naeini et al. 2015, doi:10.1609/aaai.v29i1.9602) over BINS equal
+    Expected calibration error (Naeini et al. 2015, doi:10.1609/aaai.v29i1.9602) over equal
     bins: the mean distance between a bin's mean probability and its share of defects.
     """
     if not len(truth):
         return {"brier": None, "ece": None}
     scores = np.asarray(scores, float)
-    bins = np.minimum((scores * BINS).astype(int), BINS - 1)
-    off = np.bincount(bins, weights=scores - truth, minlength=BINS)
+    table = curves.reliability(truth, scores)
+    off = (table["images"] * (table["probability"] - table["defective"]).abs()).sum()
     return {
         "brier": float(((scores - truth) ** 2).mean()),
-        "ece": float(np.abs(off).sum() / len(truth)),
+        "ece": float(off / len(truth)),
     }
 
 

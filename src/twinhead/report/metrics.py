@@ -22,6 +22,7 @@ ROWS = {
     ("defect", "false_alarm_rate"): "False alarms",
     ("defect", "f1"): "Defect F1",
     ("defect", "ece"): "Probabilities are off by (ECE)",
+    ("defect", "brier"): "Their mean squared error (Brier)",
 }
 """Of the table of all splits."""
 MOST_CATEGORIES = 40
@@ -157,9 +158,14 @@ def _matrix(truth: pd.Series, said: pd.Series, names: list[str]) -> dict[str, li
 
 def curves(results: Results) -> dict | None:
     drawn = paths.PLOTS / "evaluate"
+    about = {
+        "roc": "ROC curves",
+        "precision_recall": "Precision and recall",
+        "reliability": "Reliability of the probabilities",
+    }
     charts = [
-        (thumbnails.chart(file), about)
-        for name, about in (("roc", "ROC curves"), ("precision_recall", "Precision and recall"))
+        (thumbnails.chart(file), text)
+        for name, text in about.items()
         if (file := drawn / f"{name}.png").is_file()
     ]
     return {"charts": charts} if charts else None
