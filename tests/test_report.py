@@ -302,3 +302,38 @@ def test_what_is_odd_about_the_data_is_counted_and_named(render):
     many = render(odd=[("stray mask", f"{number}.png", "") for number in range(205)])
     assert "199.png" in many and "200.png" not in many
     assert "5 more are in data/remarks.csv" in many
+
+
+def few_found(test: pd.DataFrame, name: str) -> pd.DataFrame:
+    """A network that is right, but finds a fifth of one category's defects."""
+    scores = 0.1 + 0.8 * test["defective"]
+    missed = test[(test["category"] == name) & (test["defective"] == 1)].index[::5]
+    lost = test.index.isin(test[test["category"] == name].index) & ~test.index.isin(missed)
+    return test.assign(defect_probability=np.where(lost, 0.1, scores))
+
+
+def test_a_category_below_its_peers_is_said_first_with_its_counts(render, predictions):
+    test = predictions[predictions["split"] == "test"]
+    counts = test[test["defective"] == 1].groupby("category").size()
+    name = counts.idxmax()
+    found = few_found(predictions, name)
+    opening = render(found).partition("</header>")[0]
+    weak = re.search(r"The lowest AUROC of a category is that of <b>(.*?)</b>", opening)
+    assert unescape(weak[1]) == name and "defective test image" in opening
+
+
+@pytest.mark.parametrize(("found", "said"), [(2, True), (9, False), (10, False)])
+def test_a_category_is_below_its_peers_only_if_that_is_sure(found, said):
+    """Ten defects in each of four categories; in three of them all are found."""
+    rows = pd.DataFrame({
+        "category": np.repeat(["a", "b", "c", "d"], 20), "defective": np.tile([1, 0], 40),
+        "split": "test",
+    })  # fmt: skip
+    alarms = rows["defective"].to_numpy(copy=True)
+    alarms[np.flatnonzero((rows["category"] == "a") & (rows["defective"] == 1))[found:]] = 0
+    results = Results(None, {}, rows.assign(defect_predicted=alarms), *[None] * 4)
+    told = report.metrics.below(results)
+    assert bool(told) == said
+    if said:
+        assert told == [{"category": "a", "what": "found", "count": 2, "total": 10,
+                         "others": 30, "others_total": 30}]  # fmt: skip

@@ -1,6 +1,7 @@
 """How good the network is: in a few words, in full, by category, by defect, and by confusion."""
 
 import pandas as pd
+from scipy.stats import fisher_exact
 
 from twinhead import paths
 from twinhead.dataset import splits
@@ -28,6 +29,8 @@ ROWS = {
 MOST_CATEGORIES = 40
 """A larger confusion matrix is a list of confusions."""
 MOST_CONFUSIONS = 100
+DOUBT = 0.05
+"""The chance that some category is called below the others by accident."""
 
 
 def opening(results: Results) -> dict:
@@ -43,7 +46,53 @@ def opening(results: Results) -> dict:
         "held_out": _counts(results.predictions, splits.TEST),
         "learned": _counts(results.predictions, splits.TRAIN),
         "defect": defect if defect[splits.TEST] else None,
+        "below": below(results),
+        "weakest": _weakest(results),
     }
+
+
+def below(results: Results) -> list[dict]:
+    """The categories that are surely below the others: in defects found, or in false alarms.
+
+    Fisher's exact test of a category's test images against all others', one-sided, at DOUBT over
+    the number of tests.
+    """
+    test, found = results.test, []
+    if "defect_predicted" not in test:
+        return []
+    names = sorted(test["category"].unique())
+    for what, kind, alarm in (("found", 1, 0), ("alarms", 0, 1)):
+        rows = test[test["defective"] == kind]
+        # Bad is a defect that raises no alarm, and a good image that does.
+        bad = rows["defect_predicted"] == alarm
+        for name in names:
+            own = rows["category"] == name
+            counts = [[int((bad & part).sum()), int((~bad & part).sum())] for part in (own, ~own)]
+            if min(map(sum, counts)) == 0:
+                continue
+            if fisher_exact(counts, alternative="greater").pvalue > DOUBT / (2 * len(names)):
+                continue
+            shown = [pair[::-1] if kind else pair for pair in counts]
+            (own_count, own_total), (count, total) = ((pair[0], sum(pair)) for pair in shown)
+            found.append({"category": name, "what": what, "count": own_count, "total": own_total,
+                          "others": count, "others_total": total})  # fmt: skip
+    return found
+
+
+def _weakest(results: Results) -> dict | None:
+    """The category of the lowest AUROC, of those that have one, with what that rests on."""
+    judged = results.judged[splits.TEST]["by_category"]
+    areas = {
+        name: values["defect"]["auroc"]
+        for name, values in judged.items()
+        if values.get("defect", {}).get("auroc") is not None
+    }
+    if len(areas) < 2:
+        return None
+    name = min(areas, key=lambda name: areas[name])
+    defect = judged[name]["defect"]
+    good = judged[name]["images"] - defect["defective"]
+    return {"category": name, "good": good, "defect": defect}
 
 
 def _counts(predictions: pd.DataFrame, split: str) -> dict[str, tuple[int, int]]:

@@ -26,7 +26,8 @@ SORTED_BY = "metrics.`val/defect_auroc_category_mean`"
 """Val chooses among the runs; test stands beside it."""
 SECTION = "training and result"
 GROUPS = dict.fromkeys(["val", "test", "train", "explain", "embed"], True)
-GROUPS |= dict.fromkeys(["training", "index", "split"], False)
+GROUPS |= dict.fromkeys(["by_category_auroc", "by_category_recall"], True)
+GROUPS |= dict.fromkeys(["baselines", "evaluate", "training", "index", "split"], False)
 """The other metrics' sections in their order, and whether they are unfolded."""
 CURVES = ("loss", "category_accuracy", "defect_accuracy")
 BARS = ("val/defect_auroc_category_mean", "test/defect_auroc_category_mean")
