@@ -39,7 +39,7 @@ comparison: $(READY) ## One network with two heads against two with one, through
 	python benchmarks/comparison.py $(OVERRIDES)
 
 paper: $(READY) ## Run the paper's network and recipe as an experiment
-	dvc exp run -S model.backbone=cnn -S data.image_size=224 -S train.schedule=constant -S train.precision=mixed_bfloat16 $(OVERRIDES)
+	dvc exp run -S model.backbone=cnn -S data.image_size=224 -S train.schedule=constant -S train.precision=$$(python -c 'from twinhead.model import precision; print(precision.available("mixed_bfloat16"))') $(OVERRIDES)
 
 lock: ## Renew requirements.lock from pyproject.toml (for maintainers)
 	rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)

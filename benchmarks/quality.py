@@ -19,6 +19,8 @@ from pathlib import Path
 
 import yaml
 
+from twinhead.model.precision import available
+
 STAGES = ("index", "split", "features", "train", "evaluate")
 REPOSITORY = Path(__file__).resolve().parents[1]
 RECIPES = {
@@ -26,7 +28,7 @@ RECIPES = {
     "paper": {
         "model": {"backbone": "cnn"},
         "data": {"image_size": 224},
-        "train": {"schedule": "constant", "precision": "mixed_bfloat16"},
+        "train": {"schedule": "constant", "precision": available("mixed_bfloat16")},
     },
 }
 GOAL = 0.98

@@ -316,6 +316,7 @@ def begun(root: Path, folder: Path) -> Workspace:
         "dvc.yaml",
         "params.yaml",
         "docs/comparison.md",
+        "requirements.lock",
         ".gitignore",
         ".dvcignore",
         ".dvc/config",

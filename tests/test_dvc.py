@@ -191,8 +191,15 @@ def test_plots_are_outputs():
         assert all({path, Path(path).parent.as_posix()} & made for path in shown)
 
 
+def test_what_computes_runs_again_in_another_environment():
+    listed = {
+        name for name, described in STAGES.items() if "requirements.lock" in described["deps"]
+    }
+    assert listed == STAGES.keys() - {"report"}  # which tells, and computes nothing
+
+
 def test_every_dependency_that_is_data_is_an_earlier_stage_s_output():
-    made = {"${data.root}", paths.COMPARISON.as_posix()}
+    made = {"${data.root}", paths.COMPARISON.as_posix(), "requirements.lock"}
     for name, described in STAGES.items():
         assert {dep for dep in described["deps"] if not is_source(dep)} <= made, name
         made |= set(outs(name))

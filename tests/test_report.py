@@ -19,7 +19,7 @@ from twinhead.attribution import localisation
 from twinhead.evaluation import baselines
 from twinhead.ingest import layout, quality
 from twinhead.partition import assignment, duplicates
-from twinhead.report import embedding_map, mistakes, provenance, threshold, thumbnails
+from twinhead.report import comparison, embedding_map, mistakes, provenance, threshold, thumbnails
 from twinhead.report.results import Results
 
 RESAMPLES = 20
@@ -38,7 +38,7 @@ def render(built, split, predictions, tmp_path_factory):
     def rendered(
         table: pd.DataFrame = predictions,
         masks: bool = True,
-        comparison: str = "",
+        compared: str = "",
         odd: tuple[tuple[str, str, str], ...] = (),
         **changes: object,
     ) -> str:
@@ -71,7 +71,7 @@ def render(built, split, predictions, tmp_path_factory):
             scores.table,
             built.pixels,
             found,
-            comparison,
+            compared,
         )
         with chdir(workspace):
             return report.page(results)
@@ -285,13 +285,31 @@ def test_a_sheet_of_many_photographs_stays_small(images):
     assert len(source) < 12_000_000  # noise takes three times what photographs do
 
 
-def test_the_comparison_is_shown_where_it_is_of_the_same_images(render):
-    compared = (REPOSITORY / paths.COMPARISON).read_text(encoding="utf-8")
-    root = str(paths.SAMPLE)
-    assert "One network or two" in render(comparison=compared, data={"root": root})
-    assert "One network or two" not in render(comparison=compared, data={"root": "/photos"})
-    without = compared.replace("<!-- comparison -->", "")  # then no table is ours
-    assert "One network or two" not in render(comparison=without, data={"root": root})
+def compared(digest: str) -> str:
+    """docs/comparison.md as `make comparison` writes it, of these photographs."""
+    known = dict(params.flat(params.relevant(settings())))
+    own = f"Made of: `{comparison.made_of(digest, known)}`"
+    return f"{comparison.BEGIN}Data: ours\n\n{own}\n\n| a |\n|---|\n| 7 |\n{comparison.END}"
+
+
+@pytest.mark.parametrize(
+    ("shown", "of", "changes"),
+    [
+        (True, "these", {}),
+        (True, "these", {"train": {"seed": 7}}),  # varied within the table
+        (False, "these", {"train": {"epochs": 7}}),
+        (False, "others", {}),
+    ],
+    ids=["same", "another seed", "other params", "other photographs"],
+)
+def test_the_comparison_is_shown_for_its_own_photographs_params_and_code(
+    render, built, monkeypatch, shown, of, changes
+):
+    frame = built.frame if of == "these" else built.frame.iloc[1:]
+    table = compared(layout.digest(frame))
+    assert ("One network or two" in render(compared=table, **changes)) == shown
+    monkeypatch.setattr(comparison, "DECIDING", ("model",))  # as if code had changed
+    assert "One network or two" not in render(compared=table, **changes)
 
 
 def test_what_is_odd_about_the_data_is_counted_and_named(render):
