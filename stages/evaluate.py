@@ -33,6 +33,10 @@ def evaluate() -> None:
         metrics = evaluation.judge(predictions, crossfit, settings.evaluate)
         pooled = known[features.POOLED]
         metrics["baselines"] = evaluation.judge_baselines(predictions, lambda rows: pooled[rows, 0])
+        predictions[evaluation.NEAREST] = evaluation.nearest(
+            predictions, lambda rows: pooled[rows, 0]
+        )
+        metrics["test"]["twins"] = evaluation.judge_twins(predictions, settings.evaluate.bootstrap)
         predictions = evaluation.decide(predictions, metrics)
         files.write_table(predictions, paths.PREDICTIONS)
         files.write_json(metrics, paths.metrics("evaluate"))

@@ -5,6 +5,7 @@ from scipy.stats import fisher_exact
 
 from twinhead import paths
 from twinhead.dataset import splits
+from twinhead.evaluation import likeness
 from twinhead.ingest import decoding, quality
 from twinhead.report import thumbnails
 from twinhead.report.rendering import number, with_interval
@@ -146,6 +147,8 @@ def headline(results: Results) -> dict:
         "by_hand": judged.get("operating_point", {}).get("rule") == "threshold",
         "rule": rule(judged.get("operating_point", {})),
         "unknown": judged[splits.TEST].get("unknown"),
+        "twins": judged[splits.TEST].get("twins"),
+        "far": likeness.FAR,
     }
 
 
