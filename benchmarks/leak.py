@@ -1,10 +1,10 @@
 """Do images of the test split reach the training? With shuffled labels nothing can be learnt.
 
 Shuffles the finished workspace's defect labels within each category, by group: duplicates and the
-images of a lot share one. Then it splits, trains and evaluates as ever, on its pixels and
-features. The test AUROC has to come out near 0.5; where it doesn't, the network has seen what it is
-judged on. `--plant` splits without looking at groups (with `split.near_duplicates` 0 and no lots): where
-there are groups, the leak has to be found. tests/test_leaks.py does both on photographs of its own.
+images of a lot share one. Then it splits, trains and evaluates as ever, on its pixels and features.
+The test AUROC has to come out near 0.5; where it doesn't, the network has seen what it is judged
+on. `--plant` splits as if there were no groups: where there are some, the leak has to be found.
+tests/test_leaks.py does both on photographs of its own.
 
     python benchmarks/leak.py [--seed 0] [--plant]
 """
