@@ -203,6 +203,13 @@ def test_the_slider_counts_as_the_metrics_do_at_the_chosen_threshold(page, metri
     assert found["steps"][at] == f"{metrics['threshold']:.4g}"
 
 
+def test_the_costs_begin_with_numbers_and_a_threshold_can_become_the_default(page):
+    assert f'data-in="rate" value="{threshold.DEFECT_RATE}"' in page
+    assert f'data-in="cost" value="{threshold.MISS_COST}"' in page
+    assert 'data-out="command"' in page and "evaluate.operating_point" in page
+    assert all(0 <= float(value) <= 1 for value in curves(page)["exact"])
+
+
 def test_a_higher_threshold_never_raises_more_alarms(page):
     test = curves(page)["test"]
     for name, most in (("found", test["defective"]), ("false", test["good"])):
