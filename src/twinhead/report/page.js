@@ -22,7 +22,8 @@ for (const box of document.querySelectorAll(".explorer")) {
     out("threshold", steps[at]);
     out("note", at === chosen ? note : "");
     const set = "-S evaluate.operating_point";
-    out("command", `dvc exp run ${set}.rule=threshold ${set}.value=${exact[at]} ${set}.review=null`);
+    out("command", ["dvc exp run", `${set}.rule=threshold`, `${set}.value=${exact[at]}`,
+      `${set}.review=null`].join(" \\\n    "));
     out("once", `twinhead predict photos/ --threshold ${exact[at]}`);
     for (const [name, count, all] of [
       ["found", test.found[at], test.defective], ["missed", missed, test.defective],
