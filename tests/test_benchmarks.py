@@ -51,3 +51,15 @@ def test_intervals_of_few_images_a_category_hold_the_truth(area, grouped):
 def test_an_equally_good_challenger_seldom_wins():
     case = {"images": (15, 9), "categories": 4, "mixed": False, "grouped": True}
     assert coverage.crowned(np.random.default_rng(0), 100, 0.9, **case) <= 0.05
+
+
+def test_altered_photographs_keep_their_shape_and_repeat():
+    stress = load("stress")
+    image = np.random.default_rng(0).integers(60, 200, (128, 128, 3), np.uint8)
+    for name, alter in stress.ALTERATIONS.items():
+        altered, again = (alter(image, np.random.default_rng(1)) for _ in range(2))
+        assert altered.shape == image.shape and altered.dtype == np.uint8, name
+        assert np.array_equal(altered, again), name
+        assert np.array_equal(altered, image) == (name == stress.AS_IT_IS), name
+    darker = stress.ALTERATIONS["brightness -40%"](image, np.random.default_rng(1))
+    assert np.abs(darker - 0.6 * image).max() <= 0.5
