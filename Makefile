@@ -25,8 +25,8 @@ lint: $(READY) ## Check style and types
 ui: $(READY) ## Open the MLflow UI on the pipeline's own store (http://127.0.0.1:5000)
 	python -m twinhead ui
 
-table: $(READY) ## Tabulate the experiments: what each changes, and how good it is
-	dvc exp show --only-changed --keep 'test_' --drop '.*/|Created'
+table: $(READY) ## Tabulate the experiments, the best on val first; test stands beside it
+	dvc exp show --only-changed --keep 'val_|test_' --drop '.*/|Created' --sort-by val_auroc_mean --sort-order desc
 
 track: $(READY) ## Send this workspace's results to MLflow, where its run lacks them
 	@dvc status --quiet --with-deps report || (echo 'params, code or data changed since the last `dvc repro`: run it first'; exit 1)
@@ -39,7 +39,7 @@ comparison: $(READY) ## One network with two heads against two with one, through
 	python benchmarks/comparison.py $(OVERRIDES)
 
 paper: $(READY) ## Run the paper's network and recipe as an experiment
-	dvc exp run -S model.backbone=cnn -S data.image_size=224 -S train.schedule=constant -S train.precision=mixed_bfloat16 $(OVERRIDES)
+	dvc exp run -S model.backbone=cnn -S data.image_size=224 -S train.schedule=constant -S train.precision=$$(python -c 'from twinhead.model import precision; print(precision.available("mixed_bfloat16"))') $(OVERRIDES)
 
 lock: ## Renew requirements.lock from pyproject.toml (for maintainers)
 	rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)

@@ -27,8 +27,8 @@ from twinhead.dataset import features
 from twinhead.dataset.store import Store
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-COPIED = ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore",
-          "data/.gitignore", "docs/comparison.md")  # fmt: skip
+COPIED = ("dvc.yaml", "params.yaml", "requirements.lock", ".gitignore", ".dvcignore", ".dvc/config",
+          ".dvc/.gitignore", "data/.gitignore", "docs/comparison.md")  # fmt: skip
 TEN = 10
 STORES = (paths.PIXELS, paths.MASKS, paths.FEATURES)
 

@@ -15,12 +15,14 @@ import experiments
 import pandas as pd
 
 from twinhead import paths
+from twinhead.model.precision import available
 from twinhead.report import comparison
+from twinhead.tracking import identity
 
 BACKBONES = {
     "efficientnet_lite0": [],
     "cnn": ["model.backbone=cnn", "data.image_size=224", "train.schedule=constant",
-            "train.precision=mixed_bfloat16"],
+            f"train.precision={available('mixed_bfloat16')}"],
 }  # fmt: skip
 TASKS = {"both": "category,defect", "category": "category", "defect": "defect"}
 SEEDS = (0, 1, 2)
@@ -67,7 +69,14 @@ def report(runs: pd.DataFrame, backbones: list[str]) -> str:
         " seconds are the epochs' median times their number; the frozen backbone's features,"
         " computed once for all, come on top.\n"
     )
-    return "\n".join([head, *lines, "", *claims, ""])
+    first = runs.iloc[0]
+    known = {
+        name.removeprefix("params."): value
+        for name, value in first.dropna().items()
+        if str(name).startswith("params.")
+    }
+    made = f"Made of: `{comparison.made_of(first[f'tags.{identity.DATA_TAG}'], known)}`"
+    return "\n".join([head, made, "", *lines, "", *claims, ""])
 
 
 def _claim(runs: pd.DataFrame, backbone: str) -> str:

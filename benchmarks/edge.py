@@ -225,7 +225,7 @@ def judged(workspace: Path) -> dict[str, tuple[float, float, float]]:
     found = {}
     for name in known.precisions:
         model = edge.load(workspace / "models/edge", name)
-        answers, _ = parity.answers(model.look, images, test, known.categories, known.threshold)
+        answers, _ = parity.answers(model.look, images, test, known.categories, known.rules)
         equal = parity.compare(answers, test, (None, None))["equal_decisions"]
         found[name] = parity.auroc(answers), parity.mean_auroc(answers), equal
     return found

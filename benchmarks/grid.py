@@ -16,7 +16,7 @@ from twinhead.tracking import experiment, runs
 
 GRID = ["train.learning_rate=0.0005,0.001", "train.seed=0,1"]
 UNSHOWN = (
-    "Created|State|Executor|.*/|test_category|test_f1|train_auroc_mean|threshold|pointing_hit"
+    "Created|State|Executor|.*/|.*_category|.*_f1|train_auroc_mean|threshold|pointing_hit"
     "|defect_knn|parameters|best_epoch"
 )
 """What DVC's table does without here, so that the changed params, its last columns, have room."""
@@ -36,17 +36,18 @@ def explore(changes: list[str], jobs: int) -> None:
     flags = [flag for change in changes for flag in ("-S", change)]
     dvc("exp", "run", "--queue", *flags, "report")
     dvc("exp", "run", "--run-all", "--jobs", str(jobs))
-    shown = ("--only-changed", "--hide-workspace", "--keep", "test_auroc", "--drop", UNSHOWN)
-    dvc("exp", "show", "--no-pager", *shown)
+    shown = ("--only-changed", "--hide-workspace", "--keep", "val_auroc|test_auroc")
+    sorting = ("--sort-by", "val_auroc_mean", "--sort-order", "desc", "--drop", UNSHOWN)
+    dvc("exp", "show", "--no-pager", *shown, *sorting)
     print(table(runs.finished(params.load())).to_string(index=False))
 
 
 def table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs of this commit's experiments, the best on val, which chooses, as the last."""
+    """Return the runs of this commit's experiments, the best on val, which chooses, first."""
     _, baseline = experiment.current()
     ours = runs[runs["tags.dvc.baseline"] == baseline]
     chosen = ours.reindex(columns=list(COLUMNS)).rename(columns=COLUMNS)
-    return chosen.sort_values("val AUROC").round(3)
+    return chosen.sort_values("val AUROC", ascending=False).round(3)
 
 
 def dvc(*arguments: str) -> None:

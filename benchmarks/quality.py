@@ -10,6 +10,7 @@ is the test split's defect AUROC as the mean over the categories.
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,8 @@ from pathlib import Path
 
 import yaml
 
+from twinhead.model.precision import available
+
 STAGES = ("index", "split", "features", "train", "evaluate")
 REPOSITORY = Path(__file__).resolve().parents[1]
 RECIPES = {
@@ -25,7 +28,7 @@ RECIPES = {
     "paper": {
         "model": {"backbone": "cnn"},
         "data": {"image_size": 224},
-        "train": {"schedule": "constant", "precision": "mixed_bfloat16"},
+        "train": {"schedule": "constant", "precision": available("mixed_bfloat16")},
     },
 }
 GOAL = 0.98
@@ -47,8 +50,13 @@ def main(root: Path, recipes: list[str], seed: int, keep: Path | None) -> None:
         )
 
 
-def run(root: Path, changes: dict[str, dict], seed: int) -> tuple[dict[str, float], dict]:
-    """Return the seconds of each stage, and what `metrics/evaluate.json` holds."""
+def run(
+    root: Path, changes: dict[str, dict], seed: int, keep: Path | None = None
+) -> tuple[dict[str, float], dict]:
+    """Return the seconds of each stage, and what `metrics/evaluate.json` holds.
+
+    keep: a folder that gets that file, and the predictions.
+    """
     settings = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
     for section, values in changes.items():
         settings[section] |= values
@@ -65,6 +73,8 @@ def run(root: Path, changes: dict[str, dict], seed: int) -> tuple[dict[str, floa
             subprocess.run(command, cwd=folder, env=known, check=True, stdout=sys.stderr)
             seconds[name] = time.perf_counter() - started
         judged = json.loads((Path(folder) / "metrics/evaluate.json").read_text(encoding="utf-8"))
+        for name in ("reports/predictions.csv", "metrics/evaluate.json") if keep else ():
+            shutil.copy(Path(folder) / name, keep)
     return seconds, judged
 
 

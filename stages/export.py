@@ -14,17 +14,24 @@ def export() -> None:
         from twinhead import tracking
         from twinhead.attribution import maps
         from twinhead.export import package
-        from twinhead.model import network
+        from twinhead.export.decisions import Rules
+        from twinhead.model import detector, network
 
     with tracking.running("export", settings) as live:
         frame, images = catalog.read(paths.CATALOG), pixels.load(paths.PIXELS)
         model, explain = network.load(paths.MODEL), settings.explain
         own = maps.of_patches(model, explain.head, explain.method)
+        judged = json.loads(paths.metrics("evaluate").read_text(encoding="utf-8"))
         known = package.Judged(
             frame,
             splits.read(paths.SPLITS),
             tables.read(paths.PREDICTIONS),
-            threshold=json.loads(paths.metrics("evaluate").read_text("utf-8")).get("threshold"),
+            Rules(
+                judged.get("threshold"),
+                judged.get("thresholds", {}),
+                judged.get("review"),
+                detector.UNUSUAL if network.detects(model) else None,
+            ),
             scale=full_colour(tables.read(paths.EXPLANATIONS)) if own else None,
             tiles=settings.data.tiles,
             model=sha256(paths.MODEL.read_bytes()).hexdigest(),

@@ -4,6 +4,7 @@ import shutil
 
 from twinhead import files, params, paths, stage
 from twinhead.dataset import catalog, features, pixels, splits
+from twinhead.errors import InputError
 
 SUMMARY = {"parameters": "parameters", "best_epoch": "best_epoch"}
 
@@ -16,7 +17,12 @@ def train() -> None:
 
     computed = precision.available(settings.train.precision)
     if computed != settings.train.precision:
-        print(f"train: no bfloat16 in this processor; the training is in {computed}", flush=True)
+        # What is computed has to be what the params say: by these DVC knows the result again.
+        wanted = settings.train.precision
+        raise InputError(
+            f"params.yaml: train.precision is {wanted}, but this processor computes without"
+            f" bfloat16; set it to {computed}"
+        )
     frame, split = catalog.read(paths.CATALOG), splits.read(paths.SPLITS)
     images, masks = pixels.load(paths.PIXELS), pixels.load_masks(paths.MASKS, frame)
     source = inference.source(settings.model, images, features.load(paths.FEATURES))
@@ -28,7 +34,7 @@ def train() -> None:
             frame,
             split,
             settings.model,
-            settings.train.model_copy(update={"precision": computed}),
+            settings.train,
             state=paths.TRAINING_STATE,
             epoch_done=stage.epochs(settings.train.epochs, live.epoch),
         )

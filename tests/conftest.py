@@ -49,7 +49,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     paths = session.config.args == session.config.getini("testpaths")
-    session.config.stash[cases.KEY].finish(whole=paths and exitstatus == 0)
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = bool(reporter and reporter.stats.get("skipped"))
+    session.config.stash[cases.KEY].finish(paths and exitstatus == 0, skipped)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """After a run of all tests of which some were skipped: the rows that nobody has tried here."""
+    config = terminalreporter.config
+    if config.args != config.getini("testpaths") or not terminalreporter.stats.get("skipped"):
+        return
+    for rows in config.stash[cases.KEY].unseen().values():
+        for name in rows:
+            terminalreporter.write_line(f"not tried on this machine: {name}")
 
 
 def needs_pipeline(item: pytest.Item) -> bool:
@@ -169,10 +181,12 @@ def judge(
     crossfit: pd.DataFrame | None = None,
     rule: str = "f1",
     value: float | None = None,
+    review: float | None = None,
 ) -> dict:
     """`evaluation.judge` with these settings; cross-fitted answers where some are given."""
     settings = params.Evaluate.model_construct(
-        operating_point=params.OperatingPoint(rule=rule, value=value), bootstrap=resamples
+        operating_point=params.OperatingPoint(rule=rule, value=value, review=review),
+        bootstrap=resamples,
     )
     return evaluation.judge(
         predictions, predictions.iloc[:0] if crossfit is None else crossfit, settings
@@ -317,6 +331,7 @@ def begun(root: Path, folder: Path) -> Workspace:
         "docs/comparison.md",
         "data/answers.csv",
         "data/round.csv",
+        "requirements.lock",
         ".gitignore",
         ".dvcignore",
         ".dvc/config",

@@ -47,3 +47,15 @@ def test_a_head_that_is_missing_has_no_tables(decided, gone, left):
 
 def test_one_kind_of_image_has_no_curves(decided):
     assert list(curves.tables(decided[decided["defective"] == 0])) == ["category", "defect"]
+
+
+def test_reliability_is_how_often_images_of_a_probability_are_defective(decided, tmp_path):
+    found = curves.reliability([0, 0, 1, 1, 1], [0.11, 0.13, 0.18, 0.95, 1.0])
+    assert found["probability"].tolist() == pytest.approx([0.14, 0.975])
+    assert found["defective"].tolist() == pytest.approx([1 / 3, 1])
+    assert found["images"].tolist() == [3, 2]
+    assert (found["low"] < found["defective"]).all() and (found["high"] >= found["defective"]).all()
+    curves.write(decided, tmp_path)
+    table = pd.read_csv(tmp_path / "reliability.csv")
+    held_out = decided[decided["split"].isin(["val", "test"])]
+    assert table.groupby("split")["images"].sum().equals(held_out.groupby("split").size())

@@ -16,12 +16,15 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import REPOSITORY, SHRUNK, SIZE, photograph, save
+from dvc.repo import Repo
 from PIL import Image
 
 from twinhead import paths, tracking
-from twinhead.dataset import catalog, tables
+from twinhead.attribution import localisation
+from twinhead.dataset import catalog, pixels, tables
 from twinhead.errors import InputError
-from twinhead.ingest import layout, quality
+from twinhead.ingest import decoding, layout, quality
+from twinhead.ingest.images import read as read_image
 from twinhead.model import training
 from twinhead.plots import evaluation as plots
 
@@ -183,6 +186,16 @@ def test_masks_that_are_missing_of_another_size_empty_or_not_binary(run, case, t
     assert found.index["masks"] == 11 and found.index["remarks"]["empty_mask"] == 1
     assert found.remarks["path"].tolist() == ["a/ground_truth/cut/003_mask.png"]
     case("Data sets", "masks missing", "used: heat maps are scored on the images that have one")
+    frame = catalog.read(paths.CATALOG)
+    masks = pixels.load_masks(paths.MASKS, frame)
+    resized = frame[frame["mask"].str.contains("00[12]_mask")].assign(outcome="found")
+    for number, path in resized["path"].items():
+        # The disc is what shines in the photograph, whatever the mask's size.
+        shines = read_image(root / path, SIZE).min(axis=2) > 200
+        assert (masks[number] & shines).sum() > 0.5 * (masks[number] | shines).sum()
+    heat = [masks[number].astype(np.float32) for number in resized.index]
+    scored = localisation.score(resized, heat, masks, SIZE).metrics
+    assert len(heat) == 2 and scored["pointing_hit"] == scored["pixel_auroc"] == 1
     case("Data sets", "masks in another size", "used: scaled to their images")
     case("Data sets", "an empty mask", "used as no mask; counted and listed as a remark")
     case("Data sets", "a mask that is not binary", "used: what isn't black is marked")
@@ -339,6 +352,14 @@ def test_links(run, case, tmp_path):
     link = root / "a/train/good/link.png"
     link.symlink_to(outside / "1.png")
     assert run(root, "index").index["images"] == 25
+    repository = Repo.init(".", no_scm=True)
+    Path("dvc.yaml").write_text(
+        yaml.safe_dump({"stages": {"look": {"cmd": "true", "deps": [str(root)]}}}), encoding="utf-8"
+    )
+    repository.reproduce()
+    assert repository.status() == {}
+    save(photograph(np.random.default_rng(6), COLOURS[2], (40, 36), False)[0], outside / "1.png")
+    assert list(repository.status()) == ["look"]
     case("Folders and files", "a link to an image elsewhere", "used; DVC notices if it changes")
     for label, target in (("a dangling link", "gone.png"), ("a link loop", "link.png")):
         link.unlink()
@@ -354,14 +375,27 @@ def test_links(run, case, tmp_path):
         (root / "a/test/linked").unlink()
 
 
-def test_a_folder_of_a_hundred_thousand_files(case, tmp_path):
+def test_a_folder_of_a_hundred_thousand_images(case, tmp_path):
+    """All are images, of eight contents; every hundredth is indexed, which would take minutes."""
     folder = tmp_path / "photos/a/train/good"
     folder.mkdir(parents=True)
-    for number in range(100_000):
-        os.close(os.open(folder / f"{number:06}.png", os.O_CREAT))
+    rng = np.random.default_rng(0)
+    firsts = [
+        save(photograph(rng, COLOURS[0], (8, 8), False)[0], folder / f"{number:06}.png")
+        for number in range(8)
+    ]
+    for number in range(8, 100_000):
+        os.link(firsts[number % 8], folder / f"{number:06}.png")
     frame = layout.scan(tmp_path / "photos")
     assert len(frame) == 100_000 and frame["path"].is_monotonic_increasing
-    case("Folders and files", "a folder of 100,000 files", "used")
+    some = frame.iloc[::100].reset_index(drop=True)
+    places = (tmp_path / name for name in ("pixels", "masks", "seen.csv"))
+    built = decoding.build(some, tmp_path / "photos", 8, *places)
+    stored = pixels.load(tmp_path / "pixels")
+    assert stored.shape == (1000, 8, 8, 3) and len(built.frame) == 1000
+    assert (stored[2] == stored[0]).all() and (stored[1] != stored[0]).any()
+    what = "all are listed; every hundredth was indexed"
+    case("Folders and files", "a folder of 100,000 images", what)
 
 
 def learnt(run, root: Path) -> dict:

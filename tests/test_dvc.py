@@ -195,9 +195,16 @@ def test_plots_are_outputs():
         assert all({path, Path(path).parent.as_posix()} & made for path in shown)
 
 
+def test_what_computes_runs_again_in_another_environment():
+    listed = {
+        name for name, described in STAGES.items() if "requirements.lock" in described["deps"]
+    }
+    assert listed == STAGES.keys() - {"report"}  # which tells, and computes nothing
+
+
 def test_every_dependency_that_is_data_is_an_earlier_stage_s_output():
     given = (paths.COMPARISON, paths.ANSWERS, paths.ROUND)
-    made = {"${data.root}", *(path.as_posix() for path in given)}
+    made = {"${data.root}", "requirements.lock", *(path.as_posix() for path in given)}
     for name, described in STAGES.items():
         assert {dep for dep in described["deps"] if not is_source(dep)} <= made, name
         made |= set(outs(name))

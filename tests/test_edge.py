@@ -17,6 +17,7 @@ from matplotlib import colormaps
 from twinhead import edge, params, paths, processor
 from twinhead.errors import InputError
 from twinhead.export import conversion, manifest, package, parity, quantisation
+from twinhead.export.decisions import Rules
 from twinhead.ingest import images
 from twinhead.model import inference, network
 from twinhead.plots import inferno
@@ -42,7 +43,7 @@ def made(built: Built, split: pd.Series, tmp_path_factory: pytest.TempPathFactor
     )
     threshold = float(answers["defect_probability"].median()) + 1e-6
     answers["defect_predicted"] = (answers["defect_probability"] >= threshold).astype(int)
-    known = package.Judged(built.frame, split, answers, threshold, None, 1, "of no file")
+    known = package.Judged(built.frame, split, answers, Rules(threshold), None, 1, "of no file")
     folders = [tmp_path_factory.mktemp("edge") for _ in range(2)]
     metrics = [
         package.write(model, built.pixels, built.masks, known, True, folder, print)

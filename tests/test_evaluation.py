@@ -7,7 +7,7 @@ from conftest import judge
 from sklearn import metrics as sklearn_metrics
 
 from twinhead import evaluation
-from twinhead.evaluation import operating_point
+from twinhead.evaluation import intervals, operating_point
 
 LETTERS = np.array(["a", "b"])
 
@@ -158,6 +158,25 @@ def test_val_alone_chooses_the_threshold(noisy):
     assert before["val"] == after["val"] and before["test"] != after["test"]
 
 
+def test_images_are_decided_at_the_threshold_of_the_category_that_they_are_taken_for():
+    rows = answers([0, 1, 1], [0.3, 0.3, 0.3], category_predicted=["a", "b", "c"])
+    decided = evaluation.decide(rows, {"threshold": 0.2, "thresholds": {"a": 0.4, "b": 0.1}})
+    assert decided["defect_predicted"].tolist() == [0, 1, 1]
+
+
+def test_what_a_middle_band_gives_is_counted_on_test():
+    rows = answers(
+        [0, 0, 1, 1] * 2, [0.1, 0.6, 0.4, 0.9] + [0.1, 0.5, 0.5, 0.2],
+        ["val"] * 4 + ["test"] * 4,
+    )  # fmt: skip
+    found = judge(rows, 100, rule="cost", value=4, review=0.3)
+    assert found["review"]["low"] <= 0.4 < 0.6 < found["review"]["high"]
+    assert found["test"]["review"] == {
+        "images": 2, "share": 0.5, "missed": 1, "false_alarms": 0,
+        "cost": pytest.approx((4 + 2 * 0.3) / 4), "cost_without": pytest.approx((4 + 1) / 4),
+    }  # fmt: skip
+
+
 def test_without_good_images_the_threshold_stays_at_a_half_and_says_so():
     rows = answers([1, 1, 0, 1], [0.1, 0.9, 0.2, 0.8], ["val", "val", "test", "test"])
     found = judge(rows, 100)
@@ -191,7 +210,9 @@ def test_without_defective_images_nothing_is_claimed_of_defects():
     assert (found.pop("accuracy"), found.pop("prevalence"), found.pop("defective")) == (1, 0, 0)
     assert found.pop("ece") == pytest.approx(0.2)
     assert found.pop("brier") == pytest.approx((0.01 + 0.04 + 0.09) / 3)
-    assert len(found) == 10 and set(found.values()) == {None}
+    known = {name: value for name, value in found.items() if value is not None}
+    assert known.pop("false_alarm_rate") == known.pop("false_alarm_rate_low") == 0
+    assert known.pop("false_alarm_rate_high") > 0.5 and not known  # of three images
 
 
 def test_false_alarms_alone_have_a_precision_of_0_and_no_recall():
@@ -268,22 +289,71 @@ def test_shuffled_labels_have_an_area_near_a_half():
     assert found["auroc_low"] < 0.5 < found["auroc_high"]
 
 
-def test_an_advantage_is_the_difference_of_the_mean_areas_on_the_same_draws():
+def test_an_advantage_is_the_difference_of_the_mean_areas_on_the_same_images():
     rng = np.random.default_rng(0)
     defective, groups = np.tile([0, 1], 40), np.repeat(LETTERS, 40)
     blind, seeing = rng.random(80), defective + rng.normal(0, 0.5, 80)
-    found = evaluation.advantage(defective, seeing, blind, groups, resamples=200)
+    found = evaluation.advantage(defective, seeing, blind, groups)
     areas = [
         evaluation.auroc(defective, scores, groups, resamples=0)["auroc_category_mean"]
         for scores in (seeing, blind)
     ]
     assert found["advantage"] == pytest.approx(areas[0] - areas[1])
     assert 0 < found["advantage_low"] < found["advantage"] < found["advantage_high"]
-    same = evaluation.advantage(defective, seeing, seeing * 2, groups, resamples=200)
-    assert set(same.values()) == {0.0}  # unpaired draws would give an interval
+    same = evaluation.advantage(defective, seeing, seeing * 2, groups)
+    assert set(same.values()) == {0.0}  # unpaired ones would give an interval
+    surer = evaluation.advantage(defective, seeing, blind, groups, confidence=0.999)
+    assert surer["advantage_low"] < found["advantage_low"]
+
+
+def test_an_advantage_that_rests_on_one_or_two_images_is_not_sure():
+    defective, scores = np.repeat([0, 1], [6, 4]), np.linspace(0, 1, 10)
+    for swapped in (1, 2):
+        worse = scores.copy()
+        worse[-swapped:] = -1  # these defects stand below all good images
+        found = evaluation.advantage(defective, scores, worse, np.repeat("a", 10))
+        assert found["advantage"] == swapped / 4 and found["advantage_low"] < 0
+
+
+def test_copies_of_one_group_make_no_interval_narrower():
+    rng = np.random.default_rng(1)
+    defective = np.tile([0, 1], 15)
+    scores, others = defective + rng.normal(0, 0.8, (2, 30))
+    five = [np.tile(part, 5) for part in (defective, scores, others, np.repeat("a", 30))]
+    group = np.tile(np.arange(30), 5)
+
+    def width(found: dict, name: str) -> float:
+        return found[f"{name}_high"] - found[f"{name}_low"]
+
+    once = evaluation.auroc(defective, scores, np.repeat("a", 30), 500)
+    copied = evaluation.auroc(five[0], five[1], five[3], 500, group)
+    alone = evaluation.auroc(five[0], five[1], five[3], 500)
+    assert width(copied, "auroc") == pytest.approx(width(once, "auroc"), rel=0.1)
+    assert width(alone, "auroc") < 0.6 * width(copied, "auroc")
+    paired = evaluation.advantage(five[0], five[1], five[2], five[3], group)
+    expected = evaluation.advantage(defective, scores, others, np.repeat("a", 30))
+    assert width(paired, "advantage") >= 0.9 * width(expected, "advantage")
+
+
+@pytest.mark.parametrize(("images", "lowest"), [(3, 0.6), (40, 0.95)])
+def test_a_perfect_category_is_as_sure_as_it_has_images(images, lowest):
+    defective = np.repeat([0, 1], images)
+    found = evaluation.auroc(defective, defective.astype(float), np.repeat("a", 2 * images), 100)
+    assert found["auroc"] == found["auroc_high"] == 1
+    assert lowest - 0.2 < found["auroc_low"] < 1
+    assert (found["auroc_low"] > lowest - 0.05) == (images == 40)
+
+
+def test_shares_have_the_interval_of_clopper_and_pearson():
+    found = intervals.share(np.arange(10) < 4)  # by R's binom.test(4, 10)
+    assert found == pytest.approx((0.4, 0.1215523, 0.7376219))
+    assert intervals.share(np.ones(10, bool))[1:] == (pytest.approx(0.6915029), 1)
+    in_pairs = intervals.share(np.repeat(np.arange(5) < 2, 2), np.repeat(np.arange(5), 2))
+    assert in_pairs == pytest.approx(intervals.share(np.arange(5) < 2))
+    assert intervals.share(np.ones(0, bool)) == (None, None, None)
 
 
 def test_no_advantage_is_defined_without_both_kinds_in_a_category():
     ones, scores = np.ones(4, int), np.linspace(0, 1, 4)
-    found = evaluation.advantage(ones, scores, scores, np.repeat(LETTERS, 2), resamples=10)
+    found = evaluation.advantage(ones, scores, scores, np.repeat(LETTERS, 2))
     assert found["advantage"] is None

@@ -59,6 +59,29 @@ def test_an_answer_does_not_depend_on_how_many_are_asked_for(model):
     assert model.answer(pixels[:0]) == [] and list(model.heat(pixels[:0])) == []
 
 
+def test_a_photograph_is_decided_at_its_category_s_threshold_or_at_the_one_that_is_asked_for(model):
+    network, pixels = model.model, np.zeros((1, SIZE, SIZE, 3), np.uint8)
+    (told,) = model.answer(pixels)
+    scored = told["defect_probability"]
+    for own, defective in ((scored, True), (np.nextafter(scored, 2), False)):
+        known = replace(model.metadata, threshold=0.5, thresholds={told["category"]: own})
+        asked = Predictor(network, known)
+        assert asked.answer(pixels)[0]["defective"] == defective
+        assert asked.answer(pixels, scored)[0]["defective"]
+        assert not asked.answer(pixels, np.nextafter(scored, 2))[0]["defective"]
+
+
+def test_a_person_should_look_within_the_band_of_the_category(model):
+    network, pixels = model.model, np.zeros((1, SIZE, SIZE, 3), np.uint8)
+    (told,) = model.answer(pixels)
+    assert "review" not in told
+    within = {"low": told["defect_probability"], "high": 1.1}
+    for own, expected in (({}, False), ({told["category"]: within}, True)):
+        known = replace(model.metadata, review={"low": 1.1, "high": 1.1, "by_category": own})
+        (answer,) = Predictor(network, known).answer(pixels)
+        assert answer["review"] is expected
+
+
 def test_facts_lie_beside_the_network_or_are_said_to_be_missing(finished, tmp_path):
     shutil.copytree(finished.root / "models", tmp_path / "models")
     with pytest.raises(InputError, match="params.yaml"):
@@ -178,6 +201,28 @@ def test_the_mlflow_model_takes_photographs_and_says_what_its_heads_know(model_o
     assert drawn.format == "PNG" and drawn.size == (48, 24)
     (example,) = model.predict(model.input_example)
     assert set(example) == columns
+    if "defect" in tasks:
+        (low,), (high,) = (
+            model.predict(pd.DataFrame({"image": sent[:1]}), params={"threshold": probability})
+            for probability in (0.0, 1.0)
+        )
+        assert low["defective"] and not high["defective"]
+        with pytest.raises(MlflowException, match="a probability, 0 to 1, found 3"):
+            model.predict(pd.DataFrame({"image": sent[:1]}), params={"threshold": 3.0})
+
+
+def test_a_request_has_a_bound_on_photographs_and_on_bytes(model_of, monkeypatch):
+    model = model_of(["defect"])
+    many = pd.DataFrame({"image": [b""] * 1001})
+    with pytest.raises(
+        MlflowException, match="1001 photographs; expected at most 1,000"
+    ) as refused:
+        model.predict(many)
+    assert refused.value.get_http_status_code() == 400
+    large = pd.DataFrame({"image": [bytes(200_000_000), bytes(100_000_000)]})
+    with pytest.raises(MlflowException, match="more than 268,435,456 bytes") as refused:
+        model.predict(large)
+    assert refused.value.get_http_status_code() == 400
 
 
 def bomb() -> bytes:

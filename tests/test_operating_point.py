@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn import metrics as sklearn_metrics
 
@@ -97,6 +98,92 @@ def test_without_defects_every_rule_becomes_the_stated_false_alarm_rate(rule, va
     found = choose(np.zeros(200, int), scores, rule, value)
     assert (found.rule, found.value) == ("false_alarm_rate", operating_point.FALSE_ALARMS)
     assert 0 < (scores >= found.threshold).sum() <= 4
+
+
+def held_out(shifts: dict[str, float], images: int, seed: int = 0) -> pd.DataFrame:
+    """Categories whose best thresholds lie so far apart, in log-odds."""
+    rng, parts = np.random.default_rng(seed), []
+    for name, shift in shifts.items():
+        defective = np.tile([0, 1], images // 2)
+        odds = shift + np.where(defective, 2, -2) + rng.normal(0, 1, images)
+        columns = {"category": name, "defective": defective, "odds": odds}
+        parts.append(pd.DataFrame(columns))
+    table = pd.concat(parts, ignore_index=True)
+    return table.assign(defect_probability=1 / (1 + np.exp(-table["odds"])))
+
+
+def each(table: pd.DataFrame, rule: str = "f1", value: float | None = None):
+    return operating_point.choose_each(table, params.OperatingPoint(rule=rule, value=value))
+
+
+def odds(probability: float) -> float:
+    return float(np.log(probability / (1 - probability)))
+
+
+def test_a_category_with_many_images_has_nearly_its_own_threshold():
+    found = each(held_out({"low": -3, "middle": 0, "high": 3}, 200))
+    places = [odds(found.by_category[name]) for name in ("low", "middle", "high")]
+    assert places == pytest.approx([-3, 0, 3], abs=1)
+
+
+def test_a_category_s_threshold_is_drawn_to_the_common_one_the_more_the_fewer_images_it_has():
+    many = held_out({"low": -3, "middle": 0, "high": 3}, 200)
+    few = held_out({"few": 5}, 6)
+    found = each(pd.concat([many, few], ignore_index=True))
+    own = odds(each(held_out({"few": 5}, 6)).threshold)
+    assert odds(found.threshold) < odds(found.by_category["few"]) < own
+
+
+def test_categories_that_are_alike_share_one_threshold():
+    found = each(held_out({"a": 0, "b": 0, "c": 0}, 60))
+    apart = [abs(odds(own) - odds(found.threshold)) for own in found.by_category.values()]
+    assert max(apart, default=0) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("rule", "value"), [("recall", 0.9), ("cost", 5), ("false_alarm_rate", 0.1)]
+)
+def test_each_rule_chooses_by_category(rule, value):
+    found = each(held_out({"low": -3, "high": 3}, 100), rule, value)
+    low, high = (found.by_category.get(name, found.threshold) for name in ("low", "high"))
+    assert low <= found.threshold <= high and low < high
+
+
+def test_good_images_alone_choose_by_category_too():
+    table = held_out({"low": -3, "high": 3}, 100)
+    found = each(table[table["defective"] == 0].reset_index(drop=True), "false_alarm_rate", 0.1)
+    assert found.by_category["low"] < found.by_category["high"]
+
+
+def test_a_category_of_one_lot_has_the_common_threshold():
+    table = held_out({"low": -3, "high": 3, "lot": 9}, 40)
+    group = np.where(table["category"] == "lot", -1, table.index)
+    assert "lot" not in each(table.assign(group=group)).by_category
+
+
+def test_a_threshold_of_the_user_s_is_taken_as_it_is():
+    found = each(held_out({"low": -3, "high": 3}, 40), "threshold", 0.37)
+    assert (found.threshold, found.rule, found.by_category) == (0.37, "threshold", {})
+
+
+@SEEDS
+@pytest.mark.parametrize("look", [0.05, 0.3, 0.9])
+def test_no_middle_band_costs_less(seed, look):
+    defective, scores = answers(seed)
+    miss = 3.0
+    rule = params.OperatingPoint(rule="cost", value=miss, review=look)
+    found = operating_point.choose(defective, scores, rule)
+
+    def cost(low: float, high: float) -> float:
+        looked = (scores >= low) & (scores < high)
+        false = (defective == 0) & (scores >= high)
+        return false.sum() + miss * ((defective == 1) & (scores < low)).sum() + look * looked.sum()
+
+    tried = thresholds(scores)
+    least = min(cost(low, high) for low in tried for high in tried if low <= high)
+    band = found.review or (found.threshold, found.threshold)
+    assert cost(*band) == pytest.approx(least)
+    assert band[0] <= found.threshold <= band[1]
 
 
 def test_calibration_by_hand():

@@ -54,7 +54,8 @@ def history() -> pd.DataFrame:
 
 FIGURES = [
     "confusion_category.png", "confusion_defect.png", "learning_curves.png", "map_by_category.png",
-    "map_by_defect.png", "masked.png", "precision_recall.png", "roc.png", "unmasked.png",
+    "map_by_defect.png", "masked.png", "precision_recall.png", "reliability.png", "roc.png",
+    "unmasked.png",
 ]  # fmt: skip
 
 
@@ -84,7 +85,7 @@ def test_a_split_with_one_kind_of_image_has_no_curves_and_stops_no_figure(tmp_pa
 
 def test_without_defect_head_there_are_no_defect_figures(tmp_path):
     drawn = draw_all(answers(["a", "b"]).drop(columns="defect_probability"), tmp_path)
-    gone = {"confusion_defect.png", "roc.png", "precision_recall.png"}
+    gone = {"confusion_defect.png", "roc.png", "precision_recall.png", "reliability.png"}
     assert set(drawn) == set(FIGURES) - gone
 
 

@@ -19,7 +19,7 @@ from twinhead.attribution import localisation
 from twinhead.evaluation import baselines
 from twinhead.ingest import layout, quality
 from twinhead.partition import assignment, duplicates
-from twinhead.report import embedding_map, mistakes, provenance, threshold, thumbnails
+from twinhead.report import comparison, embedding_map, mistakes, provenance, threshold, thumbnails
 from twinhead.report.results import Results
 
 RESAMPLES = 20
@@ -38,7 +38,7 @@ def render(built, split, predictions, tmp_path_factory):
     def rendered(
         table: pd.DataFrame = predictions,
         masks: bool = True,
-        comparison: str = "",
+        compared: str = "",
         odd: tuple[tuple[str, str, str], ...] = (),
         **changes: object,
     ) -> str:
@@ -71,7 +71,7 @@ def render(built, split, predictions, tmp_path_factory):
             scores.table,
             built.pixels,
             found,
-            comparison,
+            compared,
             table.assign(reviewed="") if "defect_probability" in table else None,
         )
         with chdir(workspace):
@@ -204,6 +204,13 @@ def test_the_slider_counts_as_the_metrics_do_at_the_chosen_threshold(page, metri
     assert found["steps"][at] == f"{metrics['threshold']:.4g}"
 
 
+def test_the_costs_begin_with_numbers_and_a_threshold_can_become_the_default(page):
+    assert f'data-in="rate" value="{threshold.DEFECT_RATE}"' in page
+    assert f'data-in="cost" value="{threshold.MISS_COST}"' in page
+    assert 'data-out="command"' in page and "evaluate.operating_point" in page
+    assert all(0 <= float(value) <= 1 for value in curves(page)["exact"])
+
+
 def test_a_higher_threshold_never_raises_more_alarms(page):
     test = curves(page)["test"]
     for name, most in (("found", test["defective"]), ("false", test["good"])):
@@ -286,13 +293,31 @@ def test_a_sheet_of_many_photographs_stays_small(images):
     assert len(source) < 12_000_000  # noise takes three times what photographs do
 
 
-def test_the_comparison_is_shown_where_it_is_of_the_same_images(render):
-    compared = (REPOSITORY / paths.COMPARISON).read_text(encoding="utf-8")
-    root = str(paths.SAMPLE)
-    assert "One network or two" in render(comparison=compared, data={"root": root})
-    assert "One network or two" not in render(comparison=compared, data={"root": "/photos"})
-    without = compared.replace("<!-- comparison -->", "")  # then no table is ours
-    assert "One network or two" not in render(comparison=without, data={"root": root})
+def compared(digest: str) -> str:
+    """docs/comparison.md as `make comparison` writes it, of these photographs."""
+    known = dict(params.flat(params.relevant(settings())))
+    own = f"Made of: `{comparison.made_of(digest, known)}`"
+    return f"{comparison.BEGIN}Data: ours\n\n{own}\n\n| a |\n|---|\n| 7 |\n{comparison.END}"
+
+
+@pytest.mark.parametrize(
+    ("shown", "of", "changes"),
+    [
+        (True, "these", {}),
+        (True, "these", {"train": {"seed": 7}}),  # varied within the table
+        (False, "these", {"train": {"epochs": 7}}),
+        (False, "others", {}),
+    ],
+    ids=["same", "another seed", "other params", "other photographs"],
+)
+def test_the_comparison_is_shown_for_its_own_photographs_params_and_code(
+    render, built, monkeypatch, shown, of, changes
+):
+    frame = built.frame if of == "these" else built.frame.iloc[1:]
+    table = compared(layout.digest(frame))
+    assert ("One network or two" in render(compared=table, **changes)) == shown
+    monkeypatch.setattr(comparison, "DECIDING", ("model",))  # as if code had changed
+    assert "One network or two" not in render(compared=table, **changes)
 
 
 def test_what_is_odd_about_the_data_is_counted_and_named(render):
@@ -311,3 +336,38 @@ def test_it_shows_what_the_review_would_ask_first(render, predictions):
     asked = set(predictions["path"][predictions["split"] != "test"])
     shown = {unescape(path) for path in re.findall(r"<small>(.*?)</small>", section)}
     assert shown and shown <= asked and "No label of this data set" in section
+
+
+def few_found(test: pd.DataFrame, name: str) -> pd.DataFrame:
+    """A network that is right, but finds a fifth of one category's defects."""
+    scores = 0.1 + 0.8 * test["defective"]
+    missed = test[(test["category"] == name) & (test["defective"] == 1)].index[::5]
+    lost = test.index.isin(test[test["category"] == name].index) & ~test.index.isin(missed)
+    return test.assign(defect_probability=np.where(lost, 0.1, scores))
+
+
+def test_a_category_below_its_peers_is_said_first_with_its_counts(render, predictions):
+    test = predictions[predictions["split"] == "test"]
+    counts = test[test["defective"] == 1].groupby("category").size()
+    name = counts.idxmax()
+    found = few_found(predictions, name)
+    opening = render(found).partition("</header>")[0]
+    weak = re.search(r"The lowest AUROC of a category is that of <b>(.*?)</b>", opening)
+    assert unescape(weak[1]) == name and "defective test image" in opening
+
+
+@pytest.mark.parametrize(("found", "said"), [(2, True), (9, False), (10, False)])
+def test_a_category_is_below_its_peers_only_if_that_is_sure(found, said):
+    """Ten defects in each of four categories; in three of them all are found."""
+    rows = pd.DataFrame({
+        "category": np.repeat(["a", "b", "c", "d"], 20), "defective": np.tile([1, 0], 40),
+        "split": "test",
+    })  # fmt: skip
+    alarms = rows["defective"].to_numpy(copy=True)
+    alarms[np.flatnonzero((rows["category"] == "a") & (rows["defective"] == 1))[found:]] = 0
+    results = Results(None, {}, rows.assign(defect_predicted=alarms), *[None] * 4)
+    told = report.metrics.below(results)
+    assert bool(told) == said
+    if said:
+        assert told == [{"category": "a", "what": "found", "count": 2, "total": 10,
+                         "others": 30, "others_total": 30}]  # fmt: skip

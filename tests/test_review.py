@@ -586,31 +586,35 @@ def test_a_round_that_helped_is_called_so():
     truth, rng = [0, 1] * 60, np.random.default_rng(0)
     before = told(list(rng.random(120)), truth)
     after = told([0.2 + 0.6 * kind for kind in truth], truth)
-    found = improvement.compare(after, 0.5, given("f" * 64), round_of(before))
+    found = improvement.compare(after.assign(threshold=0.5), given("f" * 64), round_of(before))
     area, misses = found.judged["test"]["auroc"], found.judged["test"]["misses"]
     assert area["after"] == 1 and 0 < area["low"] <= area["difference"] <= area["high"]
     assert misses["after"] == 0 and misses["before"] > 10 and misses["high"] < 0
     assert improvement.verdict(found).startswith("it helped")
-    back = improvement.compare(before, 0.5, given("f" * 64), round_of(after))
+    back = improvement.compare(before.assign(threshold=0.5), given("f" * 64), round_of(after))
     assert improvement.verdict(back).startswith("it did harm")
 
 
 def test_equal_networks_differ_in_nothing():
     table = told([0.1, 0.9, 0.3, 0.8], [0, 1, 0, 1])
-    found = improvement.compare(table, 0.5, given("f" * 64), round_of(table))
+    found = improvement.compare(table.assign(threshold=0.5), given("f" * 64), round_of(table))
     assert found.judged["test"]["auroc"]["difference"] == 0
     assert improvement.verdict(found).startswith("no sure difference")
 
 
 def test_only_images_that_both_have_seen_are_compared():
     table = told([0.1, 0.9, 0.3, 0.8], [0, 1, 0, 1])
-    found = improvement.compare(table[1:], 0.5, given("f" * 64), round_of(table[:3]))
+    found = improvement.compare(
+        table[1:].assign(threshold=0.5), given("f" * 64), round_of(table[:3])
+    )
     assert (found.judged["test"]["images"], found.new_test, found.gone_test) == (2, 1, 1)
 
 
 def test_answered_photographs_are_judged_by_what_was_said_before_the_answer():
     table = told([0.1], [0], split="train")
-    found = improvement.compare(table, 0.3, given(f"{0:064x}"), round_of(table[:0]))
+    found = improvement.compare(
+        table.assign(threshold=0.3), given(f"{0:064x}"), round_of(table[:0])
+    )
     alarms = found.judged["reviewed"]["false alarms"]
     assert (alarms["before"], alarms["after"], alarms["of"]) == (1, 0, 1)
     assert improvement.numbers(found)["reviewed_false_alarms_before"] == 1
@@ -618,7 +622,10 @@ def test_answered_photographs_are_judged_by_what_was_said_before_the_answer():
 
 def test_without_answers_there_was_no_round():
     table = told([0.1], [0])
-    assert improvement.compare(table, 0.3, given("f" * 64)[:0], round_of(table)) is None
+    assert (
+        improvement.compare(table.assign(threshold=0.3), given("f" * 64)[:0], round_of(table))
+        is None
+    )
 
 
 def test_the_names_that_two_files_have_agree():

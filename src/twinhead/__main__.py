@@ -133,6 +133,12 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="go on with the file of --csv or --jsonl: what stands in it isn't answered again",
     )
+    add(
+        "--threshold",
+        metavar="P",
+        type=_probability,
+        help="call defective what reaches this probability, instead of the model's thresholds",
+    )
     add("--overlays", metavar="FOLDER", type=Path, help="draw each photograph's heat map there")
     _add_model(command)
     add("--check", action="store_true", help="end with 3 if a photograph shows a defect")
@@ -227,6 +233,16 @@ def _add_model(command: argparse.ArgumentParser) -> None:
         help="models/model.keras of a workspace, its models/edge, the folder of an MLflow model, or"
         " one of the registry such as models:/twinhead@champion (default: %(default)s)",
     )
+
+
+def _probability(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a probability, 0 to 1, found {text!r}")
+    return value
 
 
 if __name__ == "__main__":

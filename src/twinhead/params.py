@@ -195,8 +195,10 @@ class Train(Section):
 
 
 class OperatingPoint(Section):
-    rule: Literal["f1", "recall", "false_alarm_rate", "cost"]
+    rule: Literal["f1", "recall", "false_alarm_rate", "cost", "threshold"]
     value: Factor | None
+    review: Factor | None = None
+    """What a person's look at an image costs, in false alarms; with rule cost alone."""
 
     @model_validator(mode="after")
     def value_suits_the_rule(self) -> "OperatingPoint":
@@ -207,8 +209,14 @@ class OperatingPoint(Section):
                 raise ValueError("rule f1 takes no value; expected null")
             case (_, None):
                 raise ValueError(f"rule {self.rule} needs a value")
-            case (("recall" | "false_alarm_rate"), value) if value > 1:
+            case (("recall" | "false_alarm_rate" | "threshold"), value) if value > 1:
                 raise ValueError(f"value is {value:g}; rule {self.rule} takes a share, at most 1")
+        return self
+
+    @model_validator(mode="after")
+    def review_has_both_costs(self) -> "OperatingPoint":
+        if self.review is not None and self.rule != "cost":
+            raise ValueError(f"review needs rule cost, not {self.rule}: it weighs two costs")
         return self
 
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
-TEXT = ("path", "split", "category", "defect_type", "category_predicted", "outcome")
-NUMBERS = ("pointing_hit", "energy_in_mask", "mask_area", "fine", "coarse")
+TEXT = ("path", "split", "category", "defect_type", "category_predicted", "outcome",
+        "nearest_train")  # fmt: skip
+NUMBERS = ("pointing_hit", "energy_in_mask", "mask_area", "fine", "coarse", "distance")
 """Columns that are empty where they aren't defined."""
 
 

@@ -8,11 +8,10 @@ import numpy as np
 
 from twinhead import processor
 from twinhead.errors import InputError
-from twinhead.export import manifest
+from twinhead.export import decisions, manifest
 from twinhead.export.manifest import FLOAT, INT8, Manifest
 from twinhead.ingest import images
 from twinhead.plots import heatmap
-from twinhead.serving import answers
 
 LONGEST = 1024
 """No side of a drawn heat map is longer; what is more than the network sees helps only the eye."""
@@ -27,7 +26,7 @@ class Runtime:
         self.manifest, self.precision = known, precision
         self.size, self.categories = known.size, known.categories
         self.tasks = [task for task in ("category", "defect") if task in network.names]
-        self.columns = answers.columns(network.names)
+        self.columns = decisions.columns(network.names, known.rules)
         """What an answer has, in this order."""
         self._network, self._alone = network, threading.Lock()
 
@@ -50,10 +49,9 @@ class Runtime:
         with self._alone:
             return self._network(pixels)
 
-    def read(self, given: dict[str, np.ndarray]) -> list[dict]:
-        """The answers in what `look` gives."""
-        known = self.manifest
-        return answers.read(given, known.categories, known.threshold, known.unusual)
+    def read(self, given: dict[str, np.ndarray], threshold: float | None = None) -> list[dict]:
+        """The answers in what `look` gives; threshold: instead of the model's own, for all."""
+        return decisions.read(given, self.categories, self.manifest.rules, threshold)
 
     def heat(
         self, pixels: np.ndarray, given: dict[str, np.ndarray] | None = None

@@ -40,14 +40,14 @@ def judge(predictions: pd.DataFrame, read: Callable[[np.ndarray], np.ndarray]) -
     if "category_predicted" in predictions:
         always["category_predicted"] = facts["category"][train].mode()[0]
         if facts["category"].iloc[rows].nunique() > 1:
-            fitted = _logistic_regression().fit(read(rows), facts["category"].iloc[rows])
+            fitted = logistic_regression().fit(read(rows), facts["category"].iloc[rows])
             logistic["category_predicted"] = _in_parts(fitted.predict, read, len(facts))
     if "defect_probability" in predictions:
         always["defect_probability"] = 0.0
         shares = facts[train].groupby("category")["defective"].mean()
         prevalence["defect_probability"] = facts["category"].map(shares).fillna(0.0)
         if facts["defective"].iloc[rows].nunique() > 1:
-            fitted = _logistic_regression().fit(read(rows), facts["defective"].iloc[rows])
+            fitted = logistic_regression().fit(read(rows), facts["defective"].iloc[rows])
             scores = _in_parts(fitted.predict_proba, read, len(facts))
             logistic["defect_probability"] = scores[:, 1]
     guesses = {
@@ -68,5 +68,6 @@ def _in_parts(
     return np.concatenate([answer(read(part)) for part in parts])
 
 
-def _logistic_regression() -> Pipeline:
+def logistic_regression() -> Pipeline:
+    """The guess: scikit-learn's with its defaults, on standardised features."""
     return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))

@@ -8,6 +8,10 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from twinhead.dataset import splits
+from twinhead.evaluation import intervals
+
+BINS = 10
+"""Of probabilities, for the reliability diagram and the calibration error."""
 
 
 def roc(defective: ArrayLike, scores: ArrayLike) -> pd.DataFrame:
@@ -41,11 +45,36 @@ def alarms(
     return found, false
 
 
+def reliability(defective: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
+    """Return how often images of a probability are defective: a row for each bin that has images.
+
+    `probability` is the bin's mean, `defective` the share, with its 95% interval `low` to `high`
+    (Clopper and Pearson), of `images`. Of BINS equal bins; where the probabilities are right, the
+    share is the mean. defective, probabilities: (n,).
+    """
+    truth, scores = np.asarray(defective, float), np.asarray(probabilities, float)
+    bins = np.minimum((scores * BINS).astype(int), BINS - 1)
+    rows = []
+    for number in np.unique(bins):
+        own = bins == number
+        share, low, high = intervals.share(truth[own] == 1)
+        rows.append((scores[own].mean(), share, low, high, int(own.sum())))
+    return pd.DataFrame(rows, columns=["probability", "defective", "low", "high", "images"])
+
+
 def write(predictions: pd.DataFrame, folder: Path) -> None:
     """Write a CSV for each table that predictions, as `evaluation.decide` returns them, allow."""
     folder.mkdir(exist_ok=True)
     test = predictions[predictions["split"] == splits.TEST]
-    for name, table in tables(test).items():
+    found = tables(test)
+    if "defect_probability" in predictions:
+        parts = [
+            reliability(rows["defective"], rows["defect_probability"]).assign(split=name)
+            for name in (splits.VAL, splits.TEST)
+            for rows in [predictions[predictions["split"] == name]]
+        ]
+        found["reliability"] = pd.concat(parts, ignore_index=True)
+    for name, table in found.items():
         table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
 
 

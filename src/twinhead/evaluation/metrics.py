@@ -10,95 +10,12 @@ from sklearn.metrics import (
 
 from twinhead import params
 from twinhead.dataset import splits
-from twinhead.evaluation import operating_point
+from twinhead.evaluation import curves, intervals, operating_point
+from twinhead.evaluation.intervals import auroc
 from twinhead.evaluation.operating_point import OperatingPoint
 
-BINS = 10
-"""Of probabilities, for the calibration error."""
-
-
-def auroc(
-    defective: np.ndarray, scores: np.ndarray, groups: np.ndarray, resamples: int, seed: int = 0
-) -> dict[str, float | None]:
-    """Area under the ROC curve, pooled and as the mean over the groups, with 95% intervals.
-
-    The area is the share of (defective, good) pairs that the scores put in the right order, ties
-    counting half (Hanley and McNeil 1982, doi:10.1148/radiology.143.1.7063747). The intervals are
-    percentiles of a bootstrap that redraws defective and good images separately: all together for
-    the pooled area, within each group for the mean. Groups that lack one of the two kinds don't
-    count in the mean; what is not defined is None.
-
-    Args:
-        defective, scores, groups: (n,) each; resamples: how many bootstrap draws, or 0 for none.
-    """
-    defective, scores = np.asarray(defective, bool), np.asarray(scores, float)
-    rng = np.random.default_rng(seed)
-    pooled = _areas(defective, scores, resamples, rng)
-    mean = _mean_areas(defective, scores, groups, resamples, rng)
-    return _interval("auroc", pooled) | _interval("auroc_category_mean", mean)
-
-
-def advantage(
-    defective: np.ndarray,
-    scores: np.ndarray,
-    others: np.ndarray,
-    groups: np.ndarray,
-    resamples: int,
-    seed: int = 0,
-) -> dict[str, float | None]:
-    """How much larger the mean area over the groups is by `scores` than by `others`.
-
-    Returns `advantage`, with a 95% interval from a bootstrap that draws the same images for both,
-    as `auroc` draws them; None where there is no such area. All arrays: (n,).
-    """
-    # Equal seeds draw equal rows: neither how many nor in which order depends on the scores.
-    areas = [
-        _mean_areas(
-            np.asarray(defective, bool),
-            np.asarray(given, float),
-            groups,
-            resamples,
-            np.random.default_rng(seed),
-        )
-        for given in (scores, others)
-    ]
-    return _interval("advantage", None if areas[0] is None else areas[0] - areas[1])
-
-
-def _mean_areas(
-    defective: np.ndarray,
-    scores: np.ndarray,
-    groups: np.ndarray,
-    resamples: int,
-    rng: np.random.Generator,
-) -> np.ndarray | None:
-    """The mean over the groups of what `_areas` gives; None if no group has both kinds."""
-    members = [groups == group for group in np.unique(groups)]
-    areas = [_areas(defective[rows], scores[rows], resamples, rng) for rows in members]
-    known = [values for values in areas if values is not None]
-    return np.mean(known, axis=0) if known else None
-
-
-def _areas(
-    defective: np.ndarray, scores: np.ndarray, resamples: int, rng: np.random.Generator
-) -> np.ndarray | None:
-    """The area of the sample itself, and then of each resample: (1 + resamples,)."""
-    _, places = np.unique(scores, return_inverse=True)
-    bad, good = places[defective], places[~defective]
-    if not len(bad) or not len(good):
-        return None
-    areas = []
-    for draw in range(1 + resamples):
-        if draw:
-            drawn_bad, drawn_good = rng.choice(bad, len(bad)), rng.choice(good, len(good))
-        else:
-            drawn_bad, drawn_good = bad, good
-        times_bad, times_good = (
-            np.bincount(drawn, minlength=places.max() + 1) for drawn in (drawn_bad, drawn_good)
-        )
-        below = np.cumsum(times_good) - times_good / 2  # ties count half
-        areas.append(times_bad @ below / (len(bad) * len(good)))
-    return np.array(areas)
+GIVEN = "params.yaml"
+"""Where a threshold comes from that no image has chosen."""
 
 
 def judge(predictions: pd.DataFrame, crossfit: pd.DataFrame, settings: params.Evaluate) -> dict:
@@ -110,26 +27,20 @@ def judge(predictions: pd.DataFrame, crossfit: pd.DataFrame, settings: params.Ev
     defective images, say) is None.
     """
     result: dict = {}
+    point = None
     if "defect_probability" in predictions:
         point = _operating_point(predictions, crossfit, settings.operating_point)
-        result["threshold"] = point.threshold
-        on = splits.VAL if crossfit.empty else f"{splits.VAL} and cross-fitted {splits.TRAIN}"
-        result["threshold_chosen_on"] = None if point.rule is None else on
-        result["operating_point"] = {
-            "rule": point.rule,
-            "value": point.value,
-            "lowest_false_alarm_rate": point.lowest_false_alarm_rate,
-        }
+        result |= _described(point, crossfit)
     for name in splits.SPLITS:
         rows = predictions[predictions["split"] == name]
-        result[name] = _metrics(rows, result.get("threshold"), settings.bootstrap)
+        result[name] = _metrics(rows, point, settings.bootstrap)
     test = predictions[predictions["split"] == splits.TEST]
     result[splits.TEST]["by_category"] = {
-        category: _one_category(rows, result.get("threshold"))
+        category: _one_category(rows, point, settings.bootstrap)
         for category, rows in test.groupby("category")
     }
-    if "threshold" in result:
-        found = _exceeds(test, result["threshold"])
+    if point is not None:
+        found = _alarms(test, point)
         result[splits.TEST]["by_defect_type"] = {
             category: {
                 kind: {"images": len(rows), "recall": float(rows.mean())}
@@ -138,7 +49,9 @@ def judge(predictions: pd.DataFrame, crossfit: pd.DataFrame, settings: params.Ev
             }
             for category in sorted(test["category"].unique())
         }
-        result[splits.TEST]["unseen_types"] = _unseen_types(predictions, result["threshold"])
+        result[splits.TEST]["unseen_types"] = _unseen_types(predictions, point)
+        if point.review:
+            result[splits.TEST]["review"] = _reviewed(test, point, settings.operating_point)
     if "known" in test:
         result[splits.TEST]["unknown"] = {
             name: _mean(1 - test["known"][test["defective"] == kind])
@@ -147,38 +60,92 @@ def judge(predictions: pd.DataFrame, crossfit: pd.DataFrame, settings: params.Ev
     return result
 
 
+def _described(point: OperatingPoint, crossfit: pd.DataFrame) -> dict:
+    on: str | None = splits.VAL
+    if point.rule in (None, "threshold"):
+        on = None if point.rule is None else GIVEN
+    elif len(crossfit):
+        on = f"{splits.VAL} and cross-fitted {splits.TRAIN}"
+    found: dict = {
+        "threshold": point.threshold,
+        "threshold_chosen_on": on,
+        "thresholds": point.by_category,
+        "operating_point": {
+            "rule": point.rule,
+            "value": point.value,
+            "lowest_false_alarm_rate": point.lowest_false_alarm_rate,
+        },
+    }
+    if point.review:
+        by_category = {name: point.band(own) for name, own in point.by_category.items()}
+        found["review"] = point.band(point.threshold) | {"by_category": by_category}
+    return found
+
+
 def judge_test(predictions: pd.DataFrame, threshold: float | None = None) -> dict:
     """Return the test metrics alone, without intervals; val chooses a missing threshold, by F1."""
-    if "defect_probability" not in predictions:
-        threshold = None
-    elif threshold is None:
-        rule = params.OperatingPoint(rule="f1", value=None)
-        threshold = _operating_point(predictions, predictions.iloc[:0], rule).threshold
-    return _metrics(predictions[predictions["split"] == splits.TEST], threshold, resamples=0)
+    point = None
+    if "defect_probability" in predictions:
+        point = OperatingPoint(threshold or 0.0, None, None, None)
+        if threshold is None:
+            rule = params.OperatingPoint(rule="f1", value=None)
+            val = predictions[predictions["split"] == splits.VAL]
+            truth, scores = val["defective"].to_numpy(), val["defect_probability"].to_numpy()
+            point = operating_point.choose(truth, scores, rule)
+    return _metrics(predictions[predictions["split"] == splits.TEST], point, resamples=0)
 
 
 def decide(predictions: pd.DataFrame, metrics: dict) -> pd.DataFrame:
-    """Add `defect_predicted`, 0 or 1, at the threshold that `judge` chose."""
+    """Add `defect_predicted`, 0 or 1, at the thresholds that `judge` chose."""
     if "threshold" not in metrics:
         return predictions
-    decided = _exceeds(predictions, metrics["threshold"])
-    return predictions.assign(defect_predicted=decided.astype(int))
+    by_category = metrics.get("thresholds", {})
+    point = OperatingPoint(metrics["threshold"], None, None, None, by_category)
+    return predictions.assign(defect_predicted=_alarms(predictions, point).astype(int))
 
 
-def _exceeds(rows: pd.DataFrame, threshold: float) -> pd.Series:
-    return rows["defect_probability"].astype(float) >= threshold
+def _alarms(rows: pd.DataFrame, point: OperatingPoint) -> pd.Series:
+    """Which images reach the threshold of the category that they are taken for."""
+    return rows["defect_probability"].astype(float) >= _thresholds(rows, point)
+
+
+def _thresholds(rows: pd.DataFrame, point: OperatingPoint) -> pd.Series:
+    return point.thresholds(rows.get("category_predicted"), rows.index)
 
 
 def _operating_point(
     predictions: pd.DataFrame, crossfit: pd.DataFrame, rule: params.OperatingPoint
 ) -> OperatingPoint:
     val = predictions[predictions["split"] == splits.VAL]
-    held_out = pd.concat([val, crossfit] if len(crossfit) else [val])
-    truth, scores = held_out["defective"], held_out["defect_probability"]
-    return operating_point.choose(truth.to_numpy(), scores.to_numpy(), rule)
+    if len(crossfit) and "group" in val:
+        group = predictions.set_index("path")["group"]
+        crossfit = crossfit.assign(group=crossfit["path"].map(group))
+    held_out = pd.concat([val, crossfit] if len(crossfit) else [val], ignore_index=True)
+    return operating_point.choose_each(held_out, rule)
 
 
-def _unseen_types(predictions: pd.DataFrame, threshold: float) -> dict:
+def _reviewed(test: pd.DataFrame, point: OperatingPoint, rule: params.OperatingPoint) -> dict:
+    """What the middle band takes from the network, what is still wrong outside it, and the cost.
+
+    Costs are in false alarms per image, with the band and without.
+    """
+    assert point.review and rule.value and rule.review
+    bands = _thresholds(test, point).map(point.band)
+    scores, bad = test["defect_probability"].astype(float), test["defective"] == 1
+    looked = (scores >= bands.str["low"]) & (scores < bands.str["high"])
+    alarm = _alarms(test, point)
+    wrong = rule.value * (bad & ~alarm) + (~bad & alarm)
+    return {
+        "images": int(looked.sum()),
+        "share": _mean(looked),
+        "missed": int((bad & ~alarm & ~looked).sum()),
+        "false_alarms": int((~bad & alarm & ~looked).sum()),
+        "cost": _mean(wrong.where(~looked, rule.review)),
+        "cost_without": _mean(wrong),
+    }
+
+
+def _unseen_types(predictions: pd.DataFrame, point: OperatingPoint) -> dict:
     """Recall on the test defects of whose type train has none, and AUROC against the good ones."""
     types = predictions["category"] + "/" + predictions["defect_type"]
     seen = set(types[predictions["split"].isin([splits.TRAIN, splits.VAL])])
@@ -191,24 +158,24 @@ def _unseen_types(predictions: pd.DataFrame, threshold: float) -> dict:
         rows["category"].to_numpy(),
         resamples=0,
     )
-    recall = _mean(_exceeds(unseen, threshold))
+    recall = _mean(_alarms(unseen, point))
     return {"images": len(unseen), "recall": recall} | areas
 
 
 def calibration(truth: np.ndarray, scores: np.ndarray) -> dict[str, float | None]:
     """`brier`: the mean squared error of the probabilities; `ece`: how far they are off on average.
 
-    Expected calibration error (Naeini et al. 2015, doi:10.1609/aaai.v29i1.9602) over BINS equal
+    Expected calibration error (Naeini et al. 2015, doi:10.1609/aaai.v29i1.9602) over equal
     bins: the mean distance between a bin's mean probability and its share of defects.
     """
     if not len(truth):
         return {"brier": None, "ece": None}
     scores = np.asarray(scores, float)
-    bins = np.minimum((scores * BINS).astype(int), BINS - 1)
-    off = np.bincount(bins, weights=scores - truth, minlength=BINS)
+    table = curves.reliability(truth, scores)
+    off = (table["images"] * (table["probability"] - table["defective"]).abs()).sum()
     return {
         "brier": float(((scores - truth) ** 2).mean()),
-        "ece": float(np.abs(off).sum() / len(truth)),
+        "ece": float(off / len(truth)),
     }
 
 
@@ -216,20 +183,22 @@ def _mean(values: pd.Series) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
-def _metrics(rows: pd.DataFrame, threshold: float | None, resamples: int) -> dict:
+def _metrics(rows: pd.DataFrame, point: OperatingPoint | None, resamples: int) -> dict:
     result: dict = {"images": len(rows)}
     if "category_predicted" in rows:
         scores = _scores(rows["category"], rows["category_predicted"], average="weighted")
         result["category"] = scores
-    if threshold is not None:
+    if point is not None:
         truth, scores = rows["defective"].to_numpy(), rows["defect_probability"].to_numpy()
-        decided = _exceeds(rows, threshold).astype(int)
-        areas = auroc(truth, scores, rows["category"].to_numpy(), resamples)
+        group = rows["group"].to_numpy() if "group" in rows else np.arange(len(rows))
+        decided = _alarms(rows, point).to_numpy()
+        areas = auroc(truth, scores, rows["category"].to_numpy(), resamples, group)
         both = 0 < truth.sum() < len(truth)
         result["defect"] = {
             "defective": int(truth.sum()),
             "prevalence": float(truth.mean()) if len(truth) else None,
-            **_scores(truth, decided, average="binary"),
+            **_scores(truth, decided.astype(int), average="binary"),
+            **_shares(truth, decided, group, with_interval=resamples > 0),
             **areas,
             "average_precision": float(average_precision_score(truth, scores)) if both else None,
             **calibration(truth, scores),
@@ -237,13 +206,28 @@ def _metrics(rows: pd.DataFrame, threshold: float | None, resamples: int) -> dic
     return result
 
 
-def _one_category(rows: pd.DataFrame, threshold: float | None) -> dict:
+def _shares(truth: np.ndarray, decided: np.ndarray, group: np.ndarray, with_interval: bool) -> dict:
+    """The false-alarm rate, and the intervals of it and of recall."""
+    found: dict[str, float | None] = {}
+    for name, kind in (("recall", 1), ("false_alarm_rate", 0)):
+        value, low, high = intervals.share(decided[truth == kind], group[truth == kind])
+        if kind == 0:
+            found[name] = value
+        if with_interval:
+            found |= {f"{name}_low": low, f"{name}_high": high}
+    return found
+
+
+def _one_category(rows: pd.DataFrame, point: OperatingPoint | None, resamples: int) -> dict:
     """The metrics that say something about the images of one category."""
-    result = _metrics(rows, threshold, resamples=0)
+    result = _metrics(rows, point, resamples)
     if "category" in result:
         result["category"] = {"accuracy": result["category"]["accuracy"]}
     if "defect" in result:
-        del result["defect"]["auroc_category_mean"]
+        for name in [key for key in result["defect"] if key.startswith("auroc_category_mean")]:
+            del result["defect"][name]
+        if point is not None and rows["category"].iloc[0] in point.by_category:
+            result["defect"]["threshold"] = point.by_category[rows["category"].iloc[0]]
     return result
 
 
@@ -258,13 +242,3 @@ def _scores(truth: pd.Series, predicted: pd.Series, average: str) -> dict[str, f
     named = dict(zip(("precision", "recall", "f1"), values, strict=True))
     known = {name: None if np.isnan(value) else float(value) for name, value in named.items()}
     return {"accuracy": float(accuracy_score(truth, predicted))} | known
-
-
-def _interval(name: str, values: np.ndarray | None) -> dict[str, float | None]:
-    if values is None:
-        return dict.fromkeys((name, f"{name}_low", f"{name}_high"))
-    result: dict[str, float | None] = {name: float(values[0])}
-    if len(values) > 1:
-        low, high = np.percentile(values[1:], (2.5, 97.5))
-        result |= {f"{name}_low": float(low), f"{name}_high": float(high)}
-    return result

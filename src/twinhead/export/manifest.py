@@ -6,6 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from twinhead.errors import InputError
+from twinhead.export.decisions import Rules
 
 FILE = "edge.json"
 FLOAT, INT8 = PRECISIONS = "float", "int8"
@@ -19,10 +20,7 @@ VERSION = 1
 class Manifest:
     version: int
     categories: list[str]
-    threshold: float | None
-    """The defect probability that makes a product defective; None without that head."""
-    unusual: float | None
-    """A photograph that is more unusual than that is unknown; None where the network can't tell."""
+    rules: Rules
     scale: float | None
     """The heat at which the colours end; None for a network without a map of its own."""
     size: int
@@ -51,10 +49,11 @@ def read(folder: Path) -> Manifest:
     """Raises InputError naming the file if it is missing or holds something else."""
     file = folder / FILE
     try:
-        found = Manifest(**json.loads(file.read_text(encoding="utf-8")))
+        listed = json.loads(file.read_text(encoding="utf-8"))
+        found = Manifest(**listed | {"rules": Rules(**listed["rules"])})
     except FileNotFoundError:
         raise InputError(f"{file} is missing; `dvc repro export` makes one") from None
-    except (TypeError, ValueError, AttributeError):
+    except (TypeError, ValueError, KeyError):
         raise InputError(f"{file}: not the list of an exported twinhead model") from None
     if found.version != VERSION:
         raise InputError(f"{file}: of version {found.version}; this twinhead reads {VERSION}")

@@ -13,8 +13,9 @@ from twinhead.dataset import catalog, splits
 from twinhead.dataset.store import Store
 from twinhead.errors import InputError
 from twinhead.export import conversion, manifest, parity, quantisation
+from twinhead.export.decisions import Rules
 from twinhead.export.manifest import FLOAT, INT8, Manifest
-from twinhead.model import detector, network
+from twinhead.model import network
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Judged:
     split: pd.Series
     predictions: pd.DataFrame
     """reports/predictions.csv."""
-    threshold: float | None
+    rules: Rules
     scale: float | None
     """The heat at which the colours end; None where the network's own map isn't what was judged."""
     tiles: int
@@ -58,7 +59,7 @@ def write(
     val = known.predictions[known.predictions["split"] == splits.VAL]
     size = images.shape[1]
     categories = catalog.categories(known.frame)
-    found, maps = parity.answers(plain, images, val, categories, known.threshold)
+    found, maps = parity.answers(plain, images, val, categories, known.rules)
     area = parity.pixel_auroc(val, maps, masks, size)
     # The trained network's maps are the float one's: TensorFlow computes them within 1e-4.
     metrics: dict = {"images": len(val), FLOAT: parity.compare(found, val, (area, area))}
@@ -73,9 +74,7 @@ def write(
         reason = "there are no val images to judge it on"
     elif int8:
         small = quantisation.quantise(graph, lambda row: images[row], rows)
-        found, maps = parity.answers(
-            processor.Network(small), images, val, categories, known.threshold
-        )
+        found, maps = parity.answers(processor.Network(small), images, val, categories, known.rules)
         areas = parity.pixel_auroc(val, maps, masks, size), area
         metrics[INT8] = parity.compare(found, val, areas)
         reason = "; ".join(parity.failures(metrics[INT8]))
@@ -92,8 +91,7 @@ def write(
         Manifest(
             version=manifest.VERSION,
             categories=categories if "category" in network.tasks(model) else [],
-            threshold=known.threshold,
-            unusual=detector.UNUSUAL if network.detects(model) else None,
+            rules=known.rules,
             scale=known.scale,
             size=size,
             tiles=known.tiles,

@@ -8,12 +8,16 @@ from sklearn.metrics import roc_auc_score
 
 from twinhead.attribution import localisation
 from twinhead.dataset.store import Store
-from twinhead.model import detector
+from twinhead.export import decisions
+from twinhead.export.decisions import Rules
 
 LIMITS = {"auroc": 0.003, "auroc_category_mean": 0.003, "equal_decisions": 0.995,
           "equal_known": 0.99, "pixel_auroc": 0.005}  # fmt: skip
 """How far areas may lie apart, and the share of photographs of which the same must be said."""
 SHARES = {"equal_decisions": "decisions", "equal_known": "answers known or unknown"}
+COLUMNS = {"category_predicted": "category", "defect_probability": "defect_probability",
+           "defect_predicted": "defective", "known": "known"}  # fmt: skip
+"""Of predictions: what an answer calls them."""
 TOGETHER = 64
 """Photographs that are answered at a time."""
 Answer = Callable[[np.ndarray], dict[str, np.ndarray]]
@@ -25,7 +29,7 @@ def answers(
     pixels: Store | np.ndarray,
     val: pd.DataFrame,
     categories: list[str],
-    threshold: float | None,
+    rules: Rules,
 ) -> tuple[pd.DataFrame, np.ndarray | None]:
     """What a network answers for photographs, as `reports/predictions.csv` has it, and its maps.
 
@@ -34,13 +38,10 @@ def answers(
     """
     table = val[["path", "category", "defect_type", "defective"]].copy()
     given = _joined(network, pixels, val.index)
-    if "category" in given:
-        table["category_predicted"] = np.array(categories)[given["category"].argmax(axis=1)]
-    if "defect" in given:
-        table["defect_probability"] = given["defect"][:, 0]
-        table["defect_predicted"] = (table["defect_probability"] >= threshold).astype(int)
-    if "unusual" in given:
-        table["known"] = (given["unusual"][:, 0] <= detector.UNUSUAL).astype(int)
+    read = pd.DataFrame(decisions.read(given, categories, rules), index=val.index)
+    for name, answer in COLUMNS.items():
+        if answer in read:
+            table[name] = read[answer]
     return table, given.get("anomaly_map")
 
 

@@ -23,6 +23,7 @@ def draw(predictions: pd.DataFrame, metrics: dict, categories: list[str], folder
         defect_confusion(predictions, metrics, folder / "confusion_defect.png")
         roc(predictions, metrics, folder / "roc.png")
         precision_recall(predictions, metrics, folder / "precision_recall.png")
+        reliability(predictions, metrics, folder / "reliability.png")
 
 
 def category_confusion(predictions: pd.DataFrame, categories: list[str], path: Path) -> None:
@@ -86,6 +87,34 @@ def precision_recall(predictions: pd.DataFrame, metrics: dict, path: Path) -> No
     axes.set(title="Defects: precision and recall", xlabel="defects found (recall)", ylim=(0, 1.03))
     axes.set_ylabel("alarms that are right (precision)")
     axes.legend(loc="lower left", title="average precision")
+    style.save(figure, path)
+
+
+def reliability(predictions: pd.DataFrame, metrics: dict, path: Path) -> None:
+    """How often images of a probability are defective, on val and test, and how many there are."""
+    figure = Figure(figsize=(5.2, 5.4), layout="constrained")
+    axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    axes.plot([0, 1], [0, 1], color="#cccccc", lw=1, label="calibrated")
+    width = 0.4 / curves.BINS
+    for split, side in ((splits.VAL, -1), (splits.TEST, 1)):
+        rows = predictions[predictions["split"] == split]
+        table = curves.reliability(rows["defective"], rows["defect_probability"])
+        if table.empty:
+            continue
+        found = metrics[split]["defect"]
+        axes.errorbar(
+            table["probability"], table["defective"],
+            yerr=[table["defective"] - table["low"], table["high"] - table["defective"]],
+            fmt="o", ms=4, elinewidth=0.7, color=style.COLOURS[split],
+            label=f"{split}: ECE {found['ece']:.3f}, Brier {found['brier']:.3f}",
+        )  # fmt: skip
+        middle = np.minimum(table["probability"] * curves.BINS // 1, curves.BINS - 1) + 0.5
+        counts.bar(middle / curves.BINS + side * width / 2, table["images"], width,
+                   color=style.COLOURS[split])  # fmt: skip
+    axes.set(title="Defects: reliability", ylabel="share that is defective", ylim=(-0.03, 1.03))
+    axes.legend(loc="lower right")
+    counts.set(xlabel="defect probability", ylabel="images", yscale="log")
+    counts.yaxis.set_major_formatter("{x:.0f}")
     style.save(figure, path)
 
 

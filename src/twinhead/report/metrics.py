@@ -1,15 +1,18 @@
 """How good the network is: in a few words, in full, by category, by defect, and by confusion."""
 
 import pandas as pd
+from scipy.stats import fisher_exact
 
 from twinhead import paths
 from twinhead.dataset import splits
+from twinhead.evaluation import likeness
 from twinhead.ingest import decoding, quality
 from twinhead.report import thumbnails
 from twinhead.report.rendering import number, with_interval
 from twinhead.report.results import Results
 
-ORDER = (splits.TEST, splits.VAL, splits.TRAIN)
+ORDER = (splits.VAL, splits.TEST, splits.TRAIN)
+"""Val has chosen; test, beside it, judges."""
 ROWS = {
     ("category", "accuracy"): "Category right",
     ("category", "f1"): "Category F1 (weighted)",
@@ -18,13 +21,17 @@ ROWS = {
     ("defect", "accuracy"): "Defect decision right",
     ("defect", "precision"): "Alarms that are right (precision)",
     ("defect", "recall"): "Defects found (recall)",
+    ("defect", "false_alarm_rate"): "False alarms",
     ("defect", "f1"): "Defect F1",
     ("defect", "ece"): "Probabilities are off by (ECE)",
+    ("defect", "brier"): "Their mean squared error (Brier)",
 }
 """Of the table of all splits."""
 MOST_CATEGORIES = 40
 """A larger confusion matrix is a list of confusions."""
 MOST_CONFUSIONS = 100
+DOUBT = 0.05
+"""The chance that some category is called below the others by accident."""
 
 
 def opening(results: Results) -> dict:
@@ -40,7 +47,53 @@ def opening(results: Results) -> dict:
         "held_out": _counts(results.predictions, splits.TEST),
         "learned": _counts(results.predictions, splits.TRAIN),
         "defect": defect if defect[splits.TEST] else None,
+        "below": below(results),
+        "weakest": _weakest(results),
     }
+
+
+def below(results: Results) -> list[dict]:
+    """The categories that are surely below the others: in defects found, or in false alarms.
+
+    Fisher's exact test of a category's test images against all others', one-sided, at DOUBT over
+    the number of tests.
+    """
+    test, found = results.test, []
+    if "defect_predicted" not in test:
+        return []
+    names = sorted(test["category"].unique())
+    for what, kind, alarm in (("found", 1, 0), ("alarms", 0, 1)):
+        rows = test[test["defective"] == kind]
+        # Bad is a defect that raises no alarm, and a good image that does.
+        bad = rows["defect_predicted"] == alarm
+        for name in names:
+            own = rows["category"] == name
+            counts = [[int((bad & part).sum()), int((~bad & part).sum())] for part in (own, ~own)]
+            if min(map(sum, counts)) == 0:
+                continue
+            if fisher_exact(counts, alternative="greater").pvalue > DOUBT / (2 * len(names)):
+                continue
+            shown = [pair[::-1] if kind else pair for pair in counts]
+            (own_count, own_total), (count, total) = ((pair[0], sum(pair)) for pair in shown)
+            found.append({"category": name, "what": what, "count": own_count, "total": own_total,
+                          "others": count, "others_total": total})  # fmt: skip
+    return found
+
+
+def _weakest(results: Results) -> dict | None:
+    """The category of the lowest AUROC, of those that have one, with what that rests on."""
+    judged = results.judged[splits.TEST]["by_category"]
+    areas = {
+        name: values["defect"]["auroc"]
+        for name, values in judged.items()
+        if values.get("defect", {}).get("auroc") is not None
+    }
+    if len(areas) < 2:
+        return None
+    name = min(areas, key=lambda name: areas[name])
+    defect = judged[name]["defect"]
+    good = judged[name]["images"] - defect["defective"]
+    return {"category": name, "good": good, "defect": defect}
 
 
 def _counts(predictions: pd.DataFrame, split: str) -> dict[str, tuple[int, int]]:
@@ -70,6 +123,8 @@ def rule(point: dict) -> str:
             return f"a false-alarm rate of {value:.1%}; lowest possible {lowest:.1%}"
         case "cost":
             return f"a miss costing {value:g} false alarms"
+        case "threshold":
+            return "hand"
         case _:
             return "nothing"
 
@@ -89,8 +144,11 @@ def headline(results: Results) -> dict:
         "rows": rows,
         "threshold": judged.get("threshold"),
         "chosen_on": judged.get("threshold_chosen_on"),
+        "by_hand": judged.get("operating_point", {}).get("rule") == "threshold",
         "rule": rule(judged.get("operating_point", {})),
         "unknown": judged[splits.TEST].get("unknown"),
+        "twins": judged[splits.TEST].get("twins"),
+        "far": likeness.FAR,
     }
 
 
@@ -152,9 +210,14 @@ def _matrix(truth: pd.Series, said: pd.Series, names: list[str]) -> dict[str, li
 
 def curves(results: Results) -> dict | None:
     drawn = paths.PLOTS / "evaluate"
+    about = {
+        "roc": "ROC curves",
+        "precision_recall": "Precision and recall",
+        "reliability": "Reliability of the probabilities",
+    }
     charts = [
-        (thumbnails.chart(file), about)
-        for name, about in (("roc", "ROC curves"), ("precision_recall", "Precision and recall"))
+        (thumbnails.chart(file), text)
+        for name, text in about.items()
         if (file := drawn / f"{name}.png").is_file()
     ]
     return {"charts": charts} if charts else None

@@ -2,7 +2,7 @@
 
 // The threshold: counts of the test images, and what they would be in 1,000 products.
 for (const box of document.querySelectorAll(".explorer")) {
-  const { steps, test, val, chosen } = JSON.parse(box.dataset.curves);
+  const { steps, exact, test, val, chosen } = JSON.parse(box.dataset.curves);
   const slider = box.querySelector("[type=range]");
   const now = box.parentElement.querySelector("line.now");
   const out = (name, text) => { box.querySelector(`[data-out=${name}]`).textContent = text; };
@@ -21,6 +21,10 @@ for (const box of document.querySelectorAll(".explorer")) {
     const missed = test.defective - test.found[at];
     out("threshold", steps[at]);
     out("note", at === chosen ? note : "");
+    const set = "-S evaluate.operating_point";
+    out("command", ["dvc exp run", `${set}.rule=threshold`, `${set}.value=${exact[at]}`,
+      `${set}.review=null`].join(" \\\n    "));
+    out("once", `twinhead predict photos/ --threshold ${exact[at]}`);
     for (const [name, count, all] of [
       ["found", test.found[at], test.defective], ["missed", missed, test.defective],
       ["false", test.false[at], test.good], ["passed", test.good - test.false[at], test.good],

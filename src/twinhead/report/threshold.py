@@ -7,6 +7,7 @@ import pandas as pd
 
 from twinhead.dataset import splits
 from twinhead.evaluation import curves
+from twinhead.evaluation.metrics import GIVEN
 from twinhead.report.results import Results
 
 SHOWN = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
@@ -21,28 +22,47 @@ def section(results: Results) -> dict | None:
     judged, test = results.judged, results.test
     if "threshold" not in judged or test.empty:
         return None
-    chosen = _least_alarm(results.predictions, judged["threshold"])
+    by_category = judged.get("thresholds", {})
+    chosen = judged["threshold"]
+    if not by_category:
+        chosen = _least_alarm(results.predictions, chosen)
     steps = _steps(test["defect_probability"].to_numpy(), chosen)
-    chosen_on_val = bool(judged["threshold_chosen_on"])
+    chosen_on_val = judged["threshold_chosen_on"] not in (None, GIVEN)
     counts = {splits.TEST: _counts(test, steps)}
     if chosen_on_val:
         val = results.predictions[results.predictions["split"] == splits.VAL]
         counts[splits.VAL] = _counts(val, steps)
     place = int(np.searchsorted(steps, chosen))
     named = [_shown(step, chosen, judged["threshold"]) for step in steps]
+    # For a command: what decides as the step does, though no probability is above 1.
+    exact = [f"{min(step, 1.0):.9g}" for step in steps]
     return {
         "chosen_on_val": chosen_on_val,
-        "origin": f"chosen on {judged['threshold_chosen_on']}" if chosen_on_val else "not chosen",
+        "origin": _origin(judged),
+        "by_category": dict(sorted(by_category.items())),
+        "in_use": judged[splits.TEST]["defect"],
+        "review": judged[splits.TEST].get("review"),
+        "band": judged.get("review"),
         "test": counts[splits.TEST],
         "last": len(steps) - 1,
         "chosen": place,
         "at": _across(place, steps),
         "lines": _lines(counts[splits.TEST], steps),
-        "curves": json.dumps({"steps": named, **counts, "chosen": place}),
+        "curves": json.dumps({"steps": named, "exact": exact, **counts, "chosen": place}),
         "rate": DEFECT_RATE,
         "cost": MISS_COST,
         "table_rows": _table(test, chosen, judged["threshold"]),
     }
+
+
+def _origin(judged: dict) -> str:
+    match judged["threshold_chosen_on"]:
+        case None:
+            return "not chosen"
+        case str(on) if on == GIVEN:
+            return "set in params.yaml"
+        case on:
+            return f"chosen on {on}{', of all categories' if judged.get('thresholds') else ''}"
 
 
 def _counts(rows: pd.DataFrame, steps: np.ndarray) -> dict:

@@ -64,7 +64,9 @@ def read() -> Improvement | None:
     frame = catalog.read(paths.CATALOG)
     said["sha256"] = frame.set_index("path").loc[said["path"], "sha256"].to_numpy()
     given = answers.load(paths.ANSWERS).standing.reset_index()
-    return compare(said, metrics["threshold"], given, held_out.of_round(paths.ROUND))
+    own = said["category"].map(metrics.get("thresholds", {}))
+    said["threshold"] = own.astype(float).fillna(metrics["threshold"])
+    return compare(said, given, held_out.of_round(paths.ROUND))
 
 
 def last() -> Improvement | None:
@@ -73,14 +75,12 @@ def last() -> Improvement | None:
     return None if found is None or found.model == _digest() else found
 
 
-def compare(
-    said: pd.DataFrame, threshold: float, given: pd.DataFrame, before: pd.DataFrame
-) -> Improvement | None:
+def compare(said: pd.DataFrame, given: pd.DataFrame, before: pd.DataFrame) -> Improvement | None:
     """Compare two networks; None where no answers are of the first one.
 
     Args:
         said: what the second says, held out: `sha256`, `split`, `category`, `defective`,
-            `defect_probability`. threshold: its own. given: the answers that hold.
+            `defect_probability`, `threshold`. given: the answers that hold.
         before: what the first said of the test images, as `held_out.of_round` gives it.
     """
     if given.empty:
@@ -94,7 +94,7 @@ def compare(
     judged = {}
     for name, now, then in (("test", test, before), ("reviewed", known, usable)):
         both = now.index.intersection(then.index, sort=True)
-        judged[name] = _judged(now.loc[both], threshold, then.loc[both])
+        judged[name] = _judged(now.loc[both], then.loc[both])
     return Improvement(
         last,
         {name: int((given["label"] == name).sum()) for name in answers.LABELS},
@@ -151,7 +151,7 @@ def numbers(found: Improvement | None) -> dict:
     }
 
 
-def _judged(now: pd.DataFrame, threshold: float, then: pd.DataFrame) -> dict:
+def _judged(now: pd.DataFrame, then: pd.DataFrame) -> dict:
     truth = now["defective"].to_numpy(bool)
     after, before = (x["defect_probability"].to_numpy(float) for x in (now, then))
     groups = now["category"].to_numpy()
@@ -159,8 +159,11 @@ def _judged(now: pd.DataFrame, threshold: float, then: pd.DataFrame) -> dict:
         evaluation.auroc(truth, scores, groups, resamples=0)["auroc_category_mean"]
         for scores in (before, after)
     ]
-    ahead = evaluation.advantage(truth, after, before, groups, RESAMPLES)
-    called = before >= then["threshold"].to_numpy(float), after >= threshold
+    ahead = evaluation.advantage(truth, after, before, groups)
+    called = (
+        before >= then["threshold"].to_numpy(float),
+        after >= now["threshold"].to_numpy(float),
+    )
     return {
         "images": len(now),
         "auroc": {

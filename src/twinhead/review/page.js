@@ -35,7 +35,7 @@ function compare() {
   const label = item.label ? `labelled ${item.label}` : "no label yet";
   const moved = category === item.category ? "" : " (as you said)";
   at("about").textContent = `${category}${moved}, ${label}; defect probability ` +
-    `${(100 * item.probability).toFixed(1)}% (threshold ${(100 * state.threshold).toFixed(1)}%) · ${item.path}`;
+    `${(100 * item.probability).toFixed(1)}% (threshold ${(100 * item.threshold).toFixed(1)}%) · ${item.path}`;
 }
 
 function picture(id, source, about) {

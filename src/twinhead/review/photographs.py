@@ -60,11 +60,9 @@ class Candidates:
     unread: list[str]
     """What is wrong with the files that couldn't be read."""
 
-    @property
-    def threshold(self) -> float:
-        threshold = self.predictor.metadata.threshold
-        assert threshold is not None  # `gather` has checked it
-        return threshold
+    def threshold(self, category: str) -> float:
+        """From which probability on its photographs are called defective."""
+        return self.predictor.rules.threshold_of(category)
 
     @cached_property
     def categories(self) -> list[str]:
@@ -161,7 +159,8 @@ def gather(
         raise InputError("this workspace has no data set; name a folder of photographs")
     table = table[~table["sha256"].isin(settled.standing.index)]
     table = table.assign(contradicted=table["sha256"].isin(settled.contradicted["sha256"]))
-    ordered = queue.order(table, predictor.metadata.threshold)
+    thresholds = table["category"].map(predictor.rules.threshold_of).astype(float)
+    ordered = queue.order(table, thresholds)
     return Candidates(ordered, predictor, known, model, heat, pooled, unread)
 
 
@@ -292,5 +291,6 @@ def snapshot(candidates: Candidates, path: Path = paths.ROUND) -> None:
     if path.exists() and candidates.model in set(held_out.of_round(path)["model"]):
         return
     columns = ["path", "sha256", "defect_probability"]
-    table = test[columns].assign(threshold=candidates.threshold, model=candidates.model)
+    thresholds = test["category"].map(candidates.threshold)
+    table = test[columns].assign(threshold=thresholds, model=candidates.model)
     files.write_table(table, path)

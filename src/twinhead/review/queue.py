@@ -25,7 +25,7 @@ LIMIT = 1e-7
 """Probabilities count as at least so far from 0 and 1."""
 
 
-def order(table: pd.DataFrame, threshold: float) -> pd.DataFrame:
+def order(table: pd.DataFrame, threshold: float | pd.Series) -> pd.DataFrame:
     """Sort photographs by how much an answer would help, and say why: adds `reason`.
 
     Args:
@@ -74,7 +74,7 @@ def _turns(against: pd.Series, doubt: pd.Series, category: pd.Series) -> pd.Seri
     return place
 
 
-def _margins(table: pd.DataFrame, threshold: float) -> pd.Series:
+def _margins(table: pd.DataFrame, threshold: float | pd.Series) -> pd.Series:
     """How far above the threshold each probability is, in log-odds."""
     values = table["defect_probability"].astype(float).clip(LIMIT, 1 - LIMIT)
     return pd.Series(logit(values), table.index) - logit(np.clip(threshold, LIMIT, 1 - LIMIT))

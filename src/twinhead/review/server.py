@@ -80,7 +80,6 @@ class Review:
             "answered": len(self.given),
             "categories": self.candidates.categories,
             "types": self._types(),
-            "threshold": self.candidates.threshold,
             "compares": self.candidates.known is not None,
             "who": self.who,
         }
@@ -144,7 +143,7 @@ class Review:
             "when": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "replaces": " ".join(last["when"]) or had,
             "defect_probability": f"{shown['defect_probability']:.6g}",
-            "threshold": f"{self.candidates.threshold:.9g}",
+            "threshold": f"{self.candidates.threshold(category):.9g}",
             "model": self.candidates.model,
         }
 
@@ -184,6 +183,7 @@ class Review:
             "path": str(shown["path"]),
             "category": str(shown["category"]),
             "label": str(shown["defect_type"]),
+            "threshold": self.candidates.threshold(self._category(number)),
             "probability": float(shown["defect_probability"]),
             "reason": str(shown["reason"]),
         }

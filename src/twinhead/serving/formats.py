@@ -50,6 +50,8 @@ class Table:
 
 def verdict(answer: dict) -> str:
     """An answer in a word; what is unlike all that was trained on is never called good."""
+    if answer.get("review"):
+        return "REVIEW"
     if answer["defective"]:
         return "DEFECTIVE"
     return "good" if answer.get("known", True) else "UNKNOWN"

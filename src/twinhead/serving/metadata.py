@@ -1,7 +1,7 @@
 """What an answer needs beside the network: the categories' names, the threshold, the heat map."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +9,7 @@ import pandas as pd
 from twinhead import params, paths
 from twinhead.attribution.scale import full_colour
 from twinhead.errors import InputError
+from twinhead.export.decisions import Rules
 
 FILE = "metadata.json"
 """What an MLflow model calls its copy."""
@@ -24,6 +25,14 @@ class Metadata:
     """What the heat map explains, and how: `explain` in params.yaml."""
     scale: float | None
     """The heat at which the colours end; None where the heat maps haven't been made yet."""
+    thresholds: dict[str, float] = field(default_factory=dict)
+    """Of categories that have one of their own."""
+    review: dict | None = None
+    """From which probability, `low`, to which, `high`, a person should look; and `by_category`."""
+
+    def rules(self, unusual: float) -> Rules:
+        """What makes decisions of the network's numbers; what is more unusual is unknown."""
+        return Rules(self.threshold, self.thresholds, self.review, unusual)
 
 
 def collect(root: Path = Path()) -> Metadata:
@@ -33,12 +42,15 @@ def collect(root: Path = Path()) -> Metadata:
     """
     settings = params.load(root / paths.PARAMS).explain
     explained = root / paths.EXPLANATIONS
+    judged = _json(root / paths.metrics("evaluate"))
     return Metadata(
         categories=_json(root / paths.LABELS)["categories"],
-        threshold=_json(root / paths.metrics("evaluate")).get("threshold"),
+        threshold=judged.get("threshold"),
         head=settings.head,
         method=settings.method,
         scale=full_colour(pd.read_csv(explained)) if explained.exists() else None,
+        thresholds=judged.get("thresholds", {}),
+        review=judged.get("review"),
     )
 
 

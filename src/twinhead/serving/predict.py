@@ -56,6 +56,8 @@ def predict(options: Namespace) -> int:
     with models.opened(options.model) as model:
         if options.overlays:
             model.check_scale()
+        if options.threshold is not None and "defect" not in model.tasks:
+            raise InputError("--threshold: the network has no defect head, so there is none to set")
         return _predict(options, model, survey)
 
 
@@ -92,7 +94,7 @@ def _predict(options: Namespace, model: Answering, survey: Survey) -> int:
             table = formats.Table(survey.longest, model.columns, model.categories)
             print(table.heading())
         read = unread = unknown = 0
-        for answers in _answers(model, files, options.overlays, survey, earlier):
+        for answers in _answers(model, files, options, survey, earlier):
             for answer in answers:
                 if isinstance(answer, InputError):
                     unread += 1
@@ -124,15 +126,16 @@ def _predict(options: Namespace, model: Answering, survey: Survey) -> int:
 
 
 def _answers(
-    model: Answering, files: Iterable[Path], overlays: Path | None, survey: Survey, done: int
+    model: Answering, files: Iterable[Path], options: Namespace, survey: Survey, done: int
 ) -> Iterator[list[dict | InputError]]:
     """In the files' order, some at a time: an answer with its `path`, or what is wrong."""
+    overlays: Path | None = options.overlays
     tell = stage.progress("predict", done) if survey.count - done > BATCH else None
     for part in photographs.decoded(files, model.size, BATCH):
         read = [found for _, found in part if not isinstance(found, InputError)]
         pixels = np.array(read, np.uint8).reshape(-1, model.size, model.size, 3)
         look = model.look(pixels) if len(pixels) else None
-        given = iter(model.read(look) if look else ())
+        given = iter(model.read(look, options.threshold) if look else ())
         heat = iter(model.heat(pixels, look) if overlays and look else ())
         answers: list[dict | InputError] = []
         for file, found in part:

@@ -13,11 +13,12 @@ import numpy as np
 from twinhead import engine, paths
 from twinhead.attribution import gradcam, maps
 from twinhead.errors import InputError
+from twinhead.export import decisions
 from twinhead.ingest import images
 from twinhead.model import detector, network
 from twinhead.model.batches import PREDICT_SIZE
 from twinhead.plots import heatmap
-from twinhead.serving import answers, metadata
+from twinhead.serving import metadata
 from twinhead.serving.metadata import Metadata
 
 LONGEST = 1024
@@ -35,7 +36,8 @@ class Predictor:
         self.size: int = model.input_shape[1]
         self.tasks = network.tasks(model)
         self.categories = known.categories
-        self.columns = answers.columns(model.output)
+        self.rules = known.rules(detector.UNUSUAL)
+        self.columns = decisions.columns(model.output, self.rules)
         """What an answer has, in this order."""
         self._alone = threading.Lock()  # an engine is built at the first call, and takes one
         if "category" in self.tasks:
@@ -46,14 +48,17 @@ class Predictor:
         if "defect" in self.tasks and known.threshold is None:
             raise InputError("the network has a defect head but no threshold; run `dvc repro`")
 
-    def answer(self, pixels: np.ndarray) -> list[dict]:
+    def answer(self, pixels: np.ndarray, threshold: float | None = None) -> list[dict]:
         """Answer for decoded photographs, (images, size, size, 3), uint8, in their order.
 
         Each answer has, for the heads that the network has, `category` and `category_probability`;
         `defect_probability`, as `defective` whether it reaches the threshold, and as `known`
-        whether the photograph is like any good one that the network has learned from.
+        whether the photograph is like any good one that the network has learned from. A model that
+        was made for it says as `review` whether a person should look.
+
+        threshold: instead of the model's own, for all categories.
         """
-        return self.read(self.look(pixels)) if len(pixels) else []
+        return self.read(self.look(pixels), threshold) if len(pixels) else []
 
     def look(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         """What the network gives for decoded photographs, by output, (images, …) each."""
@@ -62,10 +67,9 @@ class Predictor:
             parts = [self._network(pixels[start : start + PREDICT_SIZE]) for start in starts]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def read(self, given: dict[str, np.ndarray]) -> list[dict]:
-        """The answers in what `look` gives."""
-        known = self.metadata
-        return answers.read(given, known.categories, known.threshold, detector.UNUSUAL)
+    def read(self, given: dict[str, np.ndarray], threshold: float | None = None) -> list[dict]:
+        """The answers in what `look` gives; as `answer`."""
+        return decisions.read(given, self.categories, self.rules, threshold)
 
     def heat(
         self, pixels: np.ndarray, given: dict[str, np.ndarray] | None = None

@@ -1,6 +1,7 @@
 """The model as MLflow serves it. MLflow runs a copy of this file; nothing here imports it."""
 
 import base64
+import time
 
 import mlflow
 import numpy as np
@@ -10,6 +11,15 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from twinhead import stage
 from twinhead.errors import InputError
+
+MOST = 1000
+"""Photographs that a request may have."""
+MOST_BYTES = 2**28
+"""That its files may have, all together."""
+TOGETHER = 32
+"""Photographs that are decoded at a time."""
+SECONDS = 300
+"""That a request may take: what isn't done by then is refused."""
 
 
 class Served(PythonModel):
@@ -32,6 +42,8 @@ class Served(PythonModel):
     ) -> list[dict]:
         """Return an answer per photograph; with the param `heat_map` also a PNG file as base64.
 
+        The param `threshold`, a probability, takes the place of the model's own thresholds.
+
         model_input: its column `image` holds files, as bytes or base64 text. One that can't be read
         refuses the request, with status 400 and a message that names it.
         """
@@ -39,19 +51,35 @@ class Served(PythonModel):
         from twinhead.serving import predictor
 
         size, total = self.predictor.size, len(model_input)
+        threshold = (params or {}).get("threshold")
         try:
-            files = []
+            if total > MOST:
+                raise InputError(f"{total} photographs; expected at most {MOST:,} in a request")
+            if threshold is not None and not 0 <= threshold <= 1:
+                raise InputError(f"threshold: expected a probability, 0 to 1, found {threshold:g}")
+            files, left, end = [], MOST_BYTES, time.monotonic() + SECONDS
             for number, given in enumerate(model_input["image"], start=1):
                 name = f"photograph {number} of {total}"
-                files.append((predictor.file_bytes(given, name), name))
-            decoded = [images.decode(data, name, size) for data, name in files]
-            pixels = np.array(decoded, np.uint8).reshape(-1, size, size, 3)
-            answers = self.predictor.answer(pixels)
-            if (params or {}).get("heat_map"):
-                heat = self.predictor.heat(pixels)
-                for answer, (data, name), found in zip(answers, files, heat, strict=True):
-                    png = self.predictor.draw(data, name, found)
-                    answer["heat_map"] = base64.b64encode(png).decode()
+                data = predictor.file_bytes(given, name)
+                left -= len(data)
+                if left < 0:
+                    raise InputError(f"{name}: more than {MOST_BYTES:,} bytes in a request")
+                files.append((data, name))
+            answers: list[dict] = []
+            for start in range(0, total, TOGETHER):
+                part = files[start : start + TOGETHER]
+                if time.monotonic() > end:
+                    late = f"more than {SECONDS} seconds; send fewer in a request"
+                    raise InputError(f"{part[0][1]}: {late}")
+                decoded = [images.decode(data, name, size) for data, name in part]
+                pixels = np.array(decoded, np.uint8).reshape(-1, size, size, 3)
+                told = self.predictor.answer(pixels, threshold)
+                if (params or {}).get("heat_map"):
+                    heat = self.predictor.heat(pixels)
+                    for answer, (data, name), found in zip(told, part, heat, strict=True):
+                        png = self.predictor.draw(data, name, found)
+                        answer["heat_map"] = base64.b64encode(png).decode()
+                answers += told
         except InputError as error:
             refusal = MlflowException.invalid_parameter_value(str(error))
             # The scoring server writes the whole request before the message; this takes its place.

@@ -34,7 +34,10 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 CHAMPION = "champion"
 SERVED_TAG = "twinhead.served"
 """On a run and on a version: the digest of the network and of what its answers need beside it."""
-RESAMPLES = 1000
+CHALLENGE_TAG = "twinhead.challenge"
+"""On a version: how many have challenged a champion on the same data, with it."""
+DOUBT = 0.05
+"""The chance that some challenger, of however many, wins without being better."""
 SERVED = Path(__file__).with_name("pyfunc.py")
 NEEDED = (
     "keras", "numpy", "openvino", "pandas", "pillow", "pydantic", "ruamel.yaml",
@@ -168,8 +171,10 @@ def _of_model(point: Metric, model_id: str) -> Metric:
 
 
 def _signature() -> ModelSignature:
-    metrics = json.loads(paths.metrics("evaluate").read_text(encoding="utf-8"))[splits.TEST]
+    judged = json.loads(paths.metrics("evaluate").read_text(encoding="utf-8"))
+    metrics = judged[splits.TEST]
     answers: list = []
+    given = [ParamSpec("heat_map", DataType.boolean, False)]
     if "category" in metrics:
         answers += [
             ColSpec(DataType.string, "category"),
@@ -180,15 +185,18 @@ def _signature() -> ModelSignature:
             ColSpec(DataType.double, "defect_probability"),
             ColSpec(DataType.boolean, "defective"),
         ]
+        given.append(ParamSpec("threshold", DataType.double, None))
     if "unknown" in metrics:
         answers.append(ColSpec(DataType.boolean, "known"))
+    if "review" in judged:
+        answers.append(ColSpec(DataType.boolean, "review"))
     answers.append(ColSpec(DataType.string, "heat_map", required=False))
     return ModelSignature(
         # Text, not `binary`: of that, the scoring server decodes base64 in some of its formats and
         # drops what isn't base64 without a word. From Python, bytes pass as well.
         inputs=Schema([ColSpec(DataType.string, "image")]),
         outputs=Schema(answers),
-        params=ParamSchema([ParamSpec("heat_map", DataType.boolean, False)]),
+        params=ParamSchema(given),
     )
 
 
@@ -211,19 +219,22 @@ def _register(settings: params.Params, run: Run, model_id: str, digest: str) -> 
     if not known and not _exists(name):
         client.create_registered_model(name, description="Photographs in, answers out.")
     tags = {SERVED_TAG: digest, identity.DATA_TAG: run.data.tags[identity.DATA_TAG]}
-    made = client.create_model_version(name, source, run.info.run_id, tags=tags, model_id=model_id)
     champion = _champion(name)
     better, why = True, "it is the first"
     if champion is not None:
-        better, why = _challenge(name, champion, tags)
+        same = [one for one in known if one.tags.get(identity.DATA_TAG) == tags[identity.DATA_TAG]]
+        number = sum(CHALLENGE_TAG in one.tags for one in same) + 1
+        better, why = _challenge(name, champion, tags, number)
+        tags[CHALLENGE_TAG] = str(number)
+    made = client.create_model_version(name, source, run.info.run_id, tags=tags, model_id=model_id)
     if better:
         client.set_registered_model_alias(name, CHAMPION, made.version)
         return f"version {made.version} of {name} is champion: {why}"
     return f"version {made.version} of {name}; version {champion} stays champion: {why}"
 
 
-def _challenge(name: str, champion: str, tags: dict[str, str]) -> tuple[bool, str]:
-    """Whether the workspace's model beats the champion on the same test images, and why."""
+def _challenge(name: str, champion: str, tags: dict[str, str], number: int) -> tuple[bool, str]:
+    """Whether the workspace's model beats the champion on the same val images, and why."""
     client = MlflowClient()
     holder = client.get_model_version(name, champion)
     if holder.tags.get(identity.DATA_TAG) != tags[identity.DATA_TAG]:
@@ -233,38 +244,58 @@ def _challenge(name: str, champion: str, tags: dict[str, str]) -> tuple[bool, st
             file = client.download_artifacts(str(holder.run_id), "evaluate/predictions.csv", folder)
         except (MlflowException, OSError):
             return False, "its run has no predictions to compare with"
-        return compare(read_test(paths.PREDICTIONS), read_test(Path(file)))
+        return compare(tables.read(paths.PREDICTIONS), tables.read(Path(file)), number)
 
 
-def read_test(file: Path) -> pd.DataFrame:
-    """The rows of a predictions table that are for test, by path."""
-    table = tables.read(file)
-    return table[table["split"] == splits.TEST].sort_values("path", ignore_index=True)
+def compare(new: pd.DataFrame, champion: pd.DataFrame, number: int = 1) -> tuple[bool, str]:
+    """Whether a new model's val AUROC, as the mean over categories, surely exceeds the champion's.
 
-
-def compare(new: pd.DataFrame, champion: pd.DataFrame) -> tuple[bool, str]:
-    """Whether a new model's test AUROC, as the mean over categories, surely exceeds the champion's.
-
-    Both are predictions of the test images, sorted by path. Surely: the 95% interval of the
-    difference, from a bootstrap over these images, lies above 0. Also returns why, in words.
+    Both are tables of predictions. Surely: the interval of the difference, on the same val images,
+    lies above 0. The n-th challenger's may miss with a chance of DOUBT / n (n + 1), so that with
+    however many it stays below DOUBT in all. Also returns why, in words, with the difference on
+    test, which decides nothing.
     """
-    truth = ["path", "category", "defective"]
-    if not new[truth].equals(champion[truth]):
-        return False, "it was judged on other test images"
+    parts = []
+    for table in (new, champion):
+        chosen = table[table["split"].isin([splits.VAL, splits.TEST])]
+        parts.append(chosen.sort_values("path", ignore_index=True))
+    new, champion = parts
+    truth = ["path", "split", "category", "defective"]
+    for split in (splits.VAL, splits.TEST):
+        ours, theirs = (part[part["split"] == split][truth] for part in parts)
+        if not ours.reset_index(drop=True).equals(theirs.reset_index(drop=True)):
+            return False, f"it was judged on other {split} images"
     if "defect_probability" not in new or "defect_probability" not in champion:
         return False, "only models with a defect head are compared"
-    found = evaluation.advantage(
-        new["defective"].to_numpy(),
-        new["defect_probability"].to_numpy(),
-        champion["defect_probability"].to_numpy(),
-        new["category"].to_numpy(),
-        RESAMPLES,
-    )
-    difference, low, high = found.values()
+    confidence = 1 - DOUBT / (number * (number + 1))
+    found = {
+        split: _advantage(new, champion, split, confidence) for split in (splits.VAL, splits.TEST)
+    }
+    difference, low, high = found[splits.VAL].values()
     if difference is None or low is None or high is None:
-        return False, "no category has both good and defective test images"
-    why = f"test AUROC {difference:+.3f} (95% interval {low:+.3f} to {high:+.3f})"
+        return False, "no category has both good and defective val images"
+    beside = found[splits.TEST]["advantage"]
+    shown = "not defined" if beside is None else f"{beside:+.3f}"
+    why = (
+        f"val AUROC {difference:+.3f} ({confidence:.2%} interval {low:+.3f} to {high:+.3f},"
+        f" challenger {number}); test, which doesn't decide: {shown}"
+    )
     return low > 0, why
+
+
+def _advantage(
+    new: pd.DataFrame, champion: pd.DataFrame, split: str, confidence: float
+) -> dict[str, float | None]:
+    own = (new["split"] == split).to_numpy()
+    group = new["group"].to_numpy()[own] if "group" in new else None
+    return evaluation.advantage(
+        new["defective"].to_numpy()[own],
+        new["defect_probability"].to_numpy()[own],
+        champion["defect_probability"].to_numpy()[own],
+        new["category"].to_numpy()[own],
+        group,
+        confidence,
+    )
 
 
 def _connect(settings: params.Params) -> str:

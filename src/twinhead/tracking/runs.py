@@ -121,7 +121,7 @@ def add(settings: params.Params, group: str, values: dict[str, float], step: int
 
     Raises InputError where there is no such run, or no store.
     """
-    known = find(store.reach(settings), identity.digests(settings))
+    known = own(store.reach(settings), settings)
     if not known:
         raise InputError("the store has no run of this model; `twinhead track` sends it there")
     points = [metrics.point(f"{group}/{name}", value, step) for name, value in values.items()]

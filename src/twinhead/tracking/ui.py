@@ -13,18 +13,24 @@ COLUMNS = [
     "params.`model.backbone`",
     "params.`train.learning_rate`",
     "params.`train.seed`",
-    "metrics.`test/category_accuracy`",
+    "metrics.`val/defect_auroc_category_mean`",
     "metrics.`test/defect_auroc_category_mean`",
+    "metrics.`val/defect_auroc`",
     "metrics.`test/defect_auroc`",
+    "metrics.`val/category_accuracy`",
+    "metrics.`test/category_accuracy`",
     "metrics.`train/defect_auroc`",
     "metrics.`explain/pointing_hit`",
 ]
+SORTED_BY = "metrics.`val/defect_auroc_category_mean`"
+"""Val chooses among the runs; test stands beside it."""
 SECTION = "training and result"
-GROUPS = dict.fromkeys(["test", "val", "train", "explain", "embed"], True)
-GROUPS |= dict.fromkeys(["training", "index", "split"], False)
+GROUPS = dict.fromkeys(["val", "test", "train", "explain", "embed"], True)
+GROUPS |= dict.fromkeys(["by_category_auroc", "by_category_recall"], True)
+GROUPS |= dict.fromkeys(["baselines", "evaluate", "training", "index", "split"], False)
 """The other metrics' sections in their order, and whether they are unfolded."""
 CURVES = ("loss", "category_accuracy", "defect_accuracy")
-BARS = ("test/defect_auroc_category_mean", "test/category_accuracy")
+BARS = ("val/defect_auroc_category_mean", "test/defect_auroc_category_mean")
 
 
 def state() -> str:
@@ -38,6 +44,8 @@ def state() -> str:
     bars = [_chart("BAR", name) for name in BARS]
     shown = {
         "selectedColumns": COLUMNS,
+        "orderByKey": SORTED_BY,
+        "orderByAsc": False,
         "compareRunCharts": curves + [_chart("LINE", "defect_auroc/val")] + bars + spare,
         "compareRunSections": [_section(SECTION, KEY)]
         + [_section(name, f"{KEY}-{name}", unfolded) for name, unfolded in GROUPS.items()],

@@ -1,0 +1,235 @@
+"""What if the light changes, the focus, the position? Held-out photographs, altered on purpose.
+
+Takes the finished workspace's network and thresholds, and answers for the test photographs as they
+are and altered in each of the ways below, one at a time; beside it the logistic regression on the
+pooled features of the pretrained backbone, with the same protocol (its threshold from val, by F1).
+The alterations are made in the pixels that the network sees, at its size. It prints Markdown: the
+AUROC as the mean over the categories with its interval, false alarms, defects found, and what is
+called unknown of the good ones; and which categories suffer most.
+
+    python benchmarks/stress.py [--work FOLDER] [--only brightness ...]
+"""
+
+import argparse
+import io
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageFilter
+
+from twinhead import evaluation, files, paths
+from twinhead.dataset import catalog, features, pixels, splits, tables
+from twinhead.evaluation import baselines, intervals, operating_point
+from twinhead.params import OperatingPoint
+
+Alter = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+"""Takes a photograph, (size, size, 3), uint8, and gives one."""
+AS_IT_IS = "as photographed"
+RESAMPLES = 1000
+BATCH = 32
+
+
+def brighter(by: float) -> Alter:
+    """All values times 1 + by: more light, or less."""
+    return lambda image, rng: np.clip(image * (1.0 + by), 0, 255).round().astype(np.uint8)
+
+
+def blurred(radius: float) -> Alter:
+    """Out of focus: a Gaussian of so many pixels."""
+    return lambda image, rng: np.asarray(
+        Image.fromarray(image).filter(ImageFilter.GaussianBlur(radius))
+    )
+
+
+def compressed(quality: int) -> Alter:
+    def alter(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "JPEG", quality=quality)
+        return np.asarray(Image.open(file))
+
+    return alter
+
+
+def turned(degrees: float) -> Alter:
+    """About the middle, one way or the other; what comes in from outside is mirrored."""
+
+    def alter(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        size, sign = len(image), 1 if rng.random() < 0.5 else -1
+        wide = np.pad(image, ((size // 4,) * 2, (size // 4,) * 2, (0, 0)), "symmetric")
+        turned = Image.fromarray(wide).rotate(sign * degrees, Image.Resampling.BICUBIC)
+        edge = size // 4
+        return np.asarray(turned)[edge : edge + size, edge : edge + size]
+
+    return alter
+
+
+def shifted(share: float) -> Alter:
+    """By that share of the side in a direction of chance; what comes in is mirrored."""
+
+    def alter(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        size, angle = len(image), rng.uniform(0, 2 * np.pi)
+        edge = round(share * size)
+        down, right = (round(edge * part(angle)) for part in (np.sin, np.cos))
+        wide = np.pad(image, ((edge,) * 2, (edge,) * 2, (0, 0)), "symmetric")
+        return wide[edge + down : edge + down + size, edge + right : edge + right + size]
+
+    return alter
+
+
+def noisy(spread: float) -> Alter:
+    """Gaussian noise of that standard deviation, of 255."""
+    return lambda image, rng: np.clip(image + rng.normal(0, spread, image.shape), 0, 255).astype(
+        np.uint8
+    )
+
+
+ALTERATIONS: dict[str, Alter] = {
+    AS_IT_IS: lambda image, rng: image,
+    **{f"brightness {by:+.0%}": brighter(by) for by in (-0.4, -0.2, -0.1, 0.1, 0.2, 0.4)},
+    **{f"blur {radius:g} px": blurred(radius) for radius in (0.5, 1, 2)},
+    **{f"JPEG quality {quality}": compressed(quality) for quality in (90, 60, 30)},
+    **{f"rotation {degrees}°": turned(degrees) for degrees in (1, 2, 5, 10)},
+    **{f"shift {share:.0%}": shifted(share) for share in (0.01, 0.03, 0.1)},
+    **{f"noise {spread:g} of 255": noisy(spread) for spread in (2, 5, 10)},
+}
+
+
+def main(work: Path | None, only: list[str]) -> None:
+    from twinhead import engine
+    from twinhead.backbones import extraction
+    from twinhead.model import network
+
+    frame, images = catalog.read(paths.CATALOG), pixels.load(paths.PIXELS)
+    known = tables.read(paths.PREDICTIONS)
+    judged = json.loads(paths.metrics("evaluate").read_text(encoding="utf-8"))
+    names = np.array(catalog.categories(frame))
+    model = network.load(paths.MODEL)
+    trunk = engine.fastest(extraction.trunk(images.shape[1]))
+    logistic, threshold = regression(known)
+    rows = np.flatnonzero(splits.read(paths.SPLITS) == splits.TEST)
+    chosen = [
+        name for name in ALTERATIONS if not only or name == AS_IT_IS or name.split()[0] in only
+    ]
+    lines, worst = [], []
+    for name in chosen:
+        file = work / f"{name.replace(' ', '-')}.csv" if work else None
+        if file and file.exists():
+            found = tables.read(file)
+        else:
+            found = answer(name, rows, images, known, model, trunk, logistic, names)
+            if file:
+                files.write_table(found, file)
+        decided = evaluation.decide(found, judged)
+        ours, theirs = summary(decided), summary(
+            decided.assign(
+                defect_probability=decided["logistic"],
+                defect_predicted=(decided["logistic"] >= threshold).astype(int),
+            )
+        )  # fmt: skip
+        unknown = 1 - decided["known"][decided["defective"] == 0].mean()
+        lines.append(f"| {name} | {ours} | {unknown:.1%} | {theirs} |")
+        worst.append(f"| {name} | {by_category(decided)} |")
+        print(lines[-1], flush=True)
+    head = "AUROC, mean | false alarms | defects found"
+    print(f"\n| altered | {head} | good: unknown | logistic: {head} |\n|{'---|' * 8}")
+    print("\n".join(lines))
+    print("\n| altered | lowest AUROC | most false alarms |\n|---|---|---|")
+    print("\n".join(worst))
+
+
+def regression(known: pd.DataFrame) -> tuple:
+    """The logistic regression of evaluation.baselines, fitted to train, and its threshold."""
+    pooled = features.load(paths.FEATURES)[features.POOLED]
+    parts = {split: np.flatnonzero(known["split"] == split) for split in (splits.TRAIN, splits.VAL)}
+    truth = known["defective"].to_numpy()
+    train, val = parts[splits.TRAIN], parts[splits.VAL]
+    fitted = baselines.logistic_regression().fit(pooled[train, 0], truth[train])
+    rule = OperatingPoint(rule="f1", value=None)
+    scores = fitted.predict_proba(pooled[val, 0])[:, 1]
+    return fitted, operating_point.choose(truth[val], scores, rule).threshold
+
+
+def answer(
+    name: str,
+    rows: np.ndarray,
+    images: pixels.Store,
+    known: pd.DataFrame,
+    model: object,
+    trunk: Callable,
+    logistic: object,
+    names: np.ndarray,
+) -> pd.DataFrame:
+    """The answers for these rows' photographs, altered, as a table of predictions."""
+    from twinhead.model import detector, network
+
+    part = network.answering_part(model)
+    columns: dict[str, list] = {"category_predicted": [], "defect_probability": [], "known": [],
+                                "logistic": []}  # fmt: skip
+    for start in range(0, len(rows), BATCH):
+        some = rows[start : start + BATCH]
+        altered = np.stack([
+            ALTERATIONS[name](images[row], np.random.default_rng((int(row), 7))) for row in some
+        ])  # fmt: skip
+        described = trunk(np.resize(altered, (BATCH, *altered.shape[1:])).astype(np.float32))
+        told = part({key: described[key] for key in part.input}, training=False)
+        told = {key: np.asarray(values)[: len(some)] for key, values in told.items()}
+        columns["category_predicted"] += names[told["category"].argmax(axis=1)].tolist()
+        columns["defect_probability"] += told["defect"][:, 0].tolist()
+        columns["known"] += (told["unusual"][:, 0] <= detector.UNUSUAL).astype(int).tolist()
+        pooled = described[features.POOLED][: len(some)]
+        columns["logistic"] += logistic.predict_proba(pooled)[:, 1].tolist()
+    facts = [
+        column
+        for column in ("path", "split", "category", "defect_type", "defective", "group")
+        if column in known
+    ]
+    return known.loc[rows, facts].assign(**columns).reset_index(drop=True)
+
+
+def summary(decided: pd.DataFrame) -> str:
+    truth, group = decided["defective"].to_numpy(), decided.get("group")
+    areas = evaluation.auroc(
+        truth, decided["defect_probability"].to_numpy(), decided["category"].to_numpy(),
+        RESAMPLES, None if group is None else group.to_numpy(),
+    )  # fmt: skip
+    mean, low, high = (areas[f"auroc_category_mean{end}"] for end in ("", "_low", "_high"))
+    cells = [f"{mean:.3f} ({low:.3f}–{high:.3f})"]
+    for kind in (0, 1):
+        own = truth == kind
+        alarms = decided["defect_predicted"].to_numpy()[own] == 1
+        share, low, high = intervals.share(alarms, None if group is None else group[own].to_numpy())
+        cells.append(f"{share:.1%} ({low:.1%}–{high:.1%})")
+    return " | ".join(cells)
+
+
+def by_category(decided: pd.DataFrame) -> str:
+    """The category of the lowest AUROC, and that of the most false alarms."""
+    areas, alarms = {}, {}
+    for name, own in decided.groupby("category"):
+        area = evaluation.auroc(own["defective"], own["defect_probability"], own["category"], 0)
+        if area["auroc"] is not None:
+            areas[name] = area["auroc"]
+        good = own[own["defective"] == 0]
+        alarms[name] = (int(good["defect_predicted"].sum()), len(good))
+    low = min(areas, key=areas.__getitem__)
+    most = max(alarms, key=lambda name: alarms[name][0] / max(alarms[name][1], 1))
+    return f"{low} {areas[low]:.3f} | {most} {alarms[most][0]} of {alarms[most][1]}"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--work", type=Path, metavar="FOLDER", help="keeps the answers")
+    kinds = sorted({name.split()[0] for name in ALTERATIONS} - {"as"})
+    parser.add_argument("--only", nargs="+", choices=kinds, default=[])
+    given = parser.parse_args()
+    if given.work:
+        given.work.mkdir(parents=True, exist_ok=True)
+    main(given.work, given.only)

@@ -1,0 +1,65 @@
+"""What the commands of benchmarks/ promise beside their figures."""
+
+from importlib.util import module_from_spec, spec_from_file_location
+from types import ModuleType
+
+import numpy as np
+import pytest
+from conftest import REPOSITORY
+
+
+def load(name: str) -> ModuleType:
+    """A command's module, under a name that no library has."""
+    file = REPOSITORY / f"benchmarks/{name}.py"
+    spec = spec_from_file_location(f"benchmark_{name}", file)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+coverage, manifest = load("coverage"), load("manifest")
+
+
+def test_a_manifest_names_the_category_that_differs(tmp_path):
+    for name in ("bolt", "nut"):
+        (tmp_path / name / "train/good").mkdir(parents=True)
+        (tmp_path / name / "train/good/0.png").write_bytes(name.encode())
+    before = manifest.digests(tmp_path)
+    assert manifest.differences(manifest.digests(tmp_path), before) == []
+    (tmp_path / "bolt/train/good/0.png").rename(tmp_path / "bolt/train/good/1.png")
+    (tmp_path / "pin").mkdir()
+    changed = manifest.differences(manifest.digests(tmp_path), before)
+    assert [line.partition(":")[0] for line in changed] == ["bolt", "pin"]
+
+
+@pytest.mark.parametrize("name", ["real15", "more"])
+def test_the_photographs_of_the_documents_have_a_manifest(name):
+    listed = manifest.read(REPOSITORY / f"benchmarks/{name}.sha256")
+    assert len(listed) == {"real15": 15, "more": 4}[name]
+    assert all(len(rest.partition("  ")[0]) == 64 for rest in listed.values())
+
+
+@pytest.mark.parametrize("area", [0.9, 0.99])
+@pytest.mark.parametrize("grouped", [False, True])
+def test_intervals_of_few_images_a_category_hold_the_truth(area, grouped):
+    """Of 60 data sets of four categories with two defects each, 57 or so are held."""
+    case = {"images": (6, 2), "categories": 4, "mixed": True, "grouped": grouped}
+    found = coverage.covered(np.random.default_rng(0), 60, area, **case)
+    assert min(held for held, _ in found.values()) >= 0.9
+
+
+def test_an_equally_good_challenger_seldom_wins():
+    case = {"images": (15, 9), "categories": 4, "mixed": False, "grouped": True}
+    assert coverage.crowned(np.random.default_rng(0), 100, 0.9, **case) <= 0.05
+
+
+def test_altered_photographs_keep_their_shape_and_repeat():
+    stress = load("stress")
+    image = np.random.default_rng(0).integers(60, 200, (128, 128, 3), np.uint8)
+    for name, alter in stress.ALTERATIONS.items():
+        altered, again = (alter(image, np.random.default_rng(1)) for _ in range(2))
+        assert altered.shape == image.shape and altered.dtype == np.uint8, name
+        assert np.array_equal(altered, again), name
+        assert np.array_equal(altered, image) == (name == stress.AS_IT_IS), name
+    darker = stress.ALTERATIONS["brightness -40%"](image, np.random.default_rng(1))
+    assert np.abs(darker - 0.6 * image).max() <= 0.5
