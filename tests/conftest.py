@@ -36,6 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[cases.KEY] = cases.Table(config.getoption("--write-cases"))
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # Edits of the code come last: they register models that other tests would find.
     items.sort(key=lambda item: (needs_pipeline(item), item.module.__name__ == "test_edits"))
