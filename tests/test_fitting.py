@@ -186,8 +186,8 @@ def test_the_patch_networks_start_without_an_opinion(built):
     model.set_weights(weights)
     for name in detector.network_names():
         part: Callable = model.get_layer(name)
-        given = [np.random.default_rng(0).normal(0, 9, (1, 2, 2, width)).astype(np.float32)
-                 for width in (sum(WIDTHS.values()), 1)]  # fmt: skip
+        given = [np.random.default_rng(0).normal(0, 9, (1, *x.shape[1:])).astype(np.float32)
+                 for x in part.inputs]  # fmt: skip
         np.testing.assert_array_equal(np.asarray(part(given)), -2)
 
 

@@ -110,14 +110,14 @@ def test_values_beyond_the_limit_count_as_at_it():
 def test_the_maps_of_three_strides_come_on_one_grid():
     shapes = ((1, 5, 5, 1), (1, 3, 3, 2), (1, 2, 2, 3))
     fine, middle, coarse = (np.arange(np.prod(s), dtype=np.float16).reshape(s) for s in shapes)
-    found = [np.asarray(x) for x in readings.SameGrid()([fine, middle, coarse])]
+    found = [np.asarray(x) for x in readings.SameGrid()([fine, middle])]
+    found.append(np.asarray(readings.Repeated(3, 3, dtype="float32")(coarse.astype(np.float32))))
     assert [x.shape for x in found] == [(1, 3, 3, 1), (1, 3, 3, 2), (1, 3, 3, 3)]
     assert {x.dtype for x in found} == {np.dtype("float32")}
     assert found[0][0, 0, 0, 0] == np.mean([0, 1, 5, 6])
     np.testing.assert_array_equal(found[1], middle)
-    assert (found[2][0, 1, 1] == coarse[0, 0, 0]).all() and (
-        found[2][0, 2, 2] == coarse[0, 1, 1]
-    ).all()
+    assert (found[2][0, 1, 1] == coarse[0, 0, 0]).all()
+    assert (found[2][0, 2, 2] == coarse[0, 1, 1]).all()
 
 
 def test_how_unusual_a_photograph_is_reads_its_own_map_s_values_only():

@@ -6,6 +6,8 @@ defect that was labelled. They are standardised by good images of the category, 
 weights of the category's own, and calibrated: one probability, and one map.
 """
 
+from typing import Any
+
 import keras
 from keras import layers
 
@@ -15,10 +17,13 @@ from twinhead.model.readings import COARSE, FINE, LEARNED, POOLED, READINGS
 
 WIDTHS = {"stage3": 40, "stage5": 112, "stage7": 320}
 """The maps that a patch is made of, and their channels."""
+FINE_MAPS = ("stage3", "stage5")
+COARSE_MAP = "stage7"
+"""Those of the fine grid, of stride 16, and that of the coarse grid, of stride 32."""
 FOLDS = 3
 """Parts of the training images: each is read by what was fitted to the others."""
-NETWORKS = {"near": ("stage3", "stage5"), "wide": ("stage3", "stage5", "stage7")}
-"""What the patch networks of a fold read: tiny flaws drown in the coarsest map, others need it."""
+NEAR, WIDE = NETWORKS = "near", "wide"
+"""The patch networks of a fold: tiny flaws drown in the coarse map, others need it."""
 HIDDEN = 64
 """Units in each of a patch network's two layers."""
 SCORE_FLOORS = {POOLED: 0.0, LEARNED: 0.0}
@@ -42,28 +47,59 @@ def fold_networks() -> list[list[str]]:
     return [[name for name, without in names.items() if without == fold] for fold in range(FOLDS)]
 
 
-def patch_network(height: int, width: int, name: str, seed: int) -> keras.Model:
-    """A network for each patch alone: [deviation, distance] to a logit, (batch, height, width).
+def patch_network(
+    deviation: keras.KerasTensor,
+    coarse: keras.KerasTensor,
+    distance: keras.KerasTensor,
+    name: str,
+    seed: int,
+) -> keras.Model:
+    """A network for each patch alone: what `read_by` gives to a logit, (batch, height, width).
 
-    deviation: (batch, height, width, channels), distance: (batch, height, width, 1), both
-    standardised by good patches. It starts as "good" everywhere. name: of `network_names`.
+    deviation: (batch, height, width, channels) of the fine grid; distance: (batch, height, width,
+    1); coarse: (batch, …, …, channels) of the coarse grid; all standardised by good patches. It
+    starts as "good" everywhere. name: of `network_names`.
     """
-    kind = NETWORKS[name.rstrip("0123456789")]
-    deviation = keras.Input((height, width, sum(WIDTHS.values())), name=f"{name}_deviation")
-    distance = keras.Input((height, width, 1), name=f"{name}_distance")
-    channels = sum(WIDTHS[stage] for stage in kind)
-    read = readings.FirstChannels(channels, name=f"{name}_channels")(deviation)
-    x = layers.Concatenate(name=f"{name}_inputs")([read, distance])
-    for place in (1, 2):
-        drawn = keras.initializers.HeNormal(seed + place)
-        x = layers.Dense(HIDDEN, "relu", kernel_initializer=drawn, name=f"{name}_hidden{place}")(x)
-    x = layers.Concatenate(name=f"{name}_skip")([x, distance])
+    parts = {"deviation": deviation, "coarse": coarse, "distance": distance}
+    given = {part: keras.Input(x.shape[1:], name=f"{name}_{part}") for part, x in parts.items()}
+    height, width = distance.shape[1:3]
+    read = layers.Concatenate(name=f"{name}_inputs")([given["deviation"], given["distance"]])
+    inputs = read_by(name, *given.values())
+    channels = sum(x.shape[-1] for x in inputs)
+
+    def hidden(place: int, share: float = 1.0, **options: Any) -> layers.Dense:
+        # He et al. 2015 (arXiv:1502.01852), for a layer that reads this share of its inputs.
+        drawn = keras.initializers.VarianceScaling(2.0 * share, seed=seed + place)
+        return layers.Dense(HIDDEN, kernel_initializer=drawn, **options)
+
+    wide = name.startswith(WIDE)
+    share = read.shape[-1] / channels
+    x = hidden(1, share, use_bias=not wide, name=f"{name}_hidden1")(read)
+    if wide:
+        # On its own grid, where it is a quarter of the work, and then repeated: the same sum. The
+        # bias is added there: of three terms in a row the order is TensorFlow's, as in Mean.
+        apart = hidden(3, given["coarse"].shape[-1] / channels, name=f"{name}_coarse1")
+        repeated = readings.Repeated(height, width, name=f"{name}_repeated")(apart(given["coarse"]))
+        x = layers.Add(name=f"{name}_both")([x, repeated])
+    x = layers.Activation("relu", name=f"{name}_active1")(x)
+    x = hidden(2, activation="relu", name=f"{name}_hidden2")(x)
+    x = layers.Concatenate(name=f"{name}_skip")([x, given["distance"]])
     cautious = keras.initializers.Constant(-2.0)
     logit = layers.Dense(
         1, kernel_initializer="zeros", bias_initializer=cautious, name=f"{name}_logit"
     )(x)
     logit = layers.Reshape((height, width), name=f"{name}_map")(logit)
-    return keras.Model([deviation, distance], logit, name=name)
+    return keras.Model(inputs, logit, name=name)
+
+
+def read_by(
+    name: str,
+    deviation: keras.KerasTensor,
+    coarse: keras.KerasTensor,
+    distance: keras.KerasTensor,
+) -> list[keras.KerasTensor]:
+    """What a patch network takes of these."""
+    return [deviation, coarse, distance] if name.startswith(WIDE) else [deviation, distance]
 
 
 def attach(
@@ -89,22 +125,26 @@ def attach(
     """
     categories = probabilities.shape[-1]
     category = readings.Likeliest(dtype="float32", name="likeliest")(probabilities)
-    grid = readings.SameGrid(dtype="float32", name="same_grid")([maps[name] for name in WIDTHS])
-    coarse = layers.Identity(dtype="float32", name="coarse_map")(maps["stage7"])
-    fine_map = _distance(FINE, grid[:2], category, categories, capacity)
+    grid = readings.SameGrid(dtype="float32", name="same_grid")([maps[name] for name in FINE_MAPS])
+    coarse = layers.Identity(dtype="float32", name="coarse_map")(maps[COARSE_MAP])
+    fine_map = _distance(FINE, grid, category, categories, capacity)
     coarse_map = _distance(COARSE, [coarse], category, categories, capacity // 2)
 
     joined = layers.Concatenate(dtype="float32", name="patches")(grid)
-    patch_deviation = readings.Standardise(
-        categories, readings.LIMIT, dtype="float32", name="patch_deviation"
-    )([joined, category])
+    patch_deviation, coarse_deviation = (
+        readings.Standardise(categories, readings.LIMIT, dtype="float32", name=f"{name}_deviation")(
+            [x, category]
+        )
+        for name, x in (("patch", joined), ("coarse", coarse))
+    )
     height, width = fine_map.shape[1:]
     column = layers.Reshape((height, width, 1), name="distance_column")(fine_map)
     column = readings.Standardise(categories, dtype="float32", name="distance_deviation")(
         [column, category]
     )
+    read = patch_deviation, coarse_deviation, column
     logits_of = {
-        name: patch_network(height, width, name, seed + 10 * place)([patch_deviation, column])
+        name: patch_network(*read, name, seed + 10 * place)(read_by(name, *read))
         for place, name in enumerate(network_names())
     }
     # Each fold's reading by itself, as the cross-fitted ones are: the oddest patches of an average

@@ -21,7 +21,7 @@ from twinhead.dataset.store import Store
 from twinhead.errors import InputError
 from twinhead.model import detector, heads, memory, readings
 from twinhead.model.batches import at_a_time
-from twinhead.model.detector import FOLDS, WIDTHS
+from twinhead.model.detector import COARSE_MAP, FINE_MAPS, FOLDS, WIDTHS
 from twinhead.model.moments import Moments
 from twinhead.model.readings import COARSE, FINE, LEARNED, POOLED, READINGS
 
@@ -29,6 +29,8 @@ STRIDE = 16
 """Pixels a side of a cell of the fine grid."""
 BATCH, EPOCHS, RATE, DECAY = 36, 12, 2e-3, 1e-4
 """Of the patch networks' training; of a batch each learns from two thirds."""
+LEAST_DEVIATION = 1e-3
+"""A channel's spread counts as that much more: a constant one says nothing."""
 QUANTILE = 0.999
 """Of good patches' distances: the level of a ring."""
 SHARES = {FINE: (0.5, 1.0), COARSE: (1.0,)}
@@ -233,11 +235,11 @@ def _memory(
 def _maps(model: keras.Model, given: Data, rows: np.ndarray, name: str) -> list[np.ndarray]:
     """What a memory's patches are made of: (rows, height, width, channels) each, float32."""
     if name == COARSE:
-        return [np.asarray(given.maps["stage7"][rows], np.float32)]
+        return [np.asarray(given.maps[COARSE_MAP][rows], np.float32)]
     on_grid = model.get_layer("same_grid")(
-        [np.asarray(given.maps[stage][rows]) for stage in WIDTHS]
+        [np.asarray(given.maps[stage][rows]) for stage in FINE_MAPS]
     )
-    return [np.asarray(x) for x in on_grid[:2]]
+    return [np.asarray(x) for x in on_grid]
 
 
 def _units(model: keras.Model, given: Data, rows: np.ndarray, name: str) -> np.ndarray:
@@ -273,30 +275,30 @@ def _patch_statistics(
     model: keras.Model, given: Data, train: np.ndarray, apart: np.ndarray
 ) -> None:
     """Standardise the patch networks' inputs by good patches of each category."""
-    on_grid = model.get_layer("same_grid")
-    width = sum(WIDTHS.values())
-    mean, scale = np.zeros((given.categories, width)), np.ones((given.categories, width))
     near, spread = np.zeros(given.categories), np.ones(given.categories)
+    of_maps = {
+        name: [np.zeros((given.categories, width)), np.ones((given.categories, width))]
+        for name, width in ((FINE, sum(WIDTHS[x] for x in FINE_MAPS)), (COARSE, WIDTHS[COARSE_MAP]))
+    }
     for category in range(given.categories):
         own = given.category[train] == category
         good = own & (given.defective[train] == 0)
         good = good if good.any() else own
         if not good.any():
             continue
-        total, squares, count = np.zeros(width), np.zeros(width), 0
-        rows = train[good]
-        for start in range(0, len(rows), given.read):
-            part = rows[start : start + given.read]
-            grid = on_grid([np.asarray(given.maps[name][part]) for name in WIDTHS])
-            patches = np.concatenate([np.asarray(x) for x in grid], axis=-1)
-            patches = patches.reshape(-1, width).astype(np.float64)
-            total += patches.sum(axis=0)
-            squares += (patches**2).sum(axis=0)
-            count += len(patches)
-        mean[category] = total / count
-        scale[category] = np.sqrt(np.maximum(squares / count - mean[category] ** 2, 0)) + 1e-3
-        near[category], spread[category] = apart[good].mean(), apart[good].std() + 1e-3
-    model.get_layer("patch_deviation").assign(mean, scale)
+        for name, (mean, scale) in of_maps.items():
+            moments = Moments(1, mean.shape[1])
+            for start in range(0, int(good.sum()), given.read):
+                rows = train[good][start : start + given.read]
+                patches = np.concatenate(_maps(model, given, rows, name), axis=-1)
+                patches = patches.reshape(-1, patches.shape[-1])
+                moments.add(patches, np.zeros(len(patches), int))
+            _, mean[category], own_spread = moments.joined([0])
+            scale[category] = own_spread + LEAST_DEVIATION
+        near[category] = apart[good].mean()
+        spread[category] = apart[good].std() + LEAST_DEVIATION
+    model.get_layer("patch_deviation").assign(*of_maps[FINE])
+    model.get_layer("coarse_deviation").assign(*of_maps[COARSE])
     model.get_layer("distance_deviation").assign(near, spread)
 
 
@@ -456,7 +458,10 @@ def _learner(model: keras.Model, given: Data) -> tuple[keras.Model, keras.Model]
     networks, height, width); the second the folds' readings, (batch, folds).
     """
     inputs, behind = _behind(model, given)
-    logits = {name: model.get_layer(name)(behind) for name in detector.network_names()}
+    logits = {
+        name: model.get_layer(name)(detector.read_by(name, *behind))
+        for name in detector.network_names()
+    }
     top = readings.TopMean(readings.SHARE[LEARNED])
     photographs = keras.layers.Concatenate()([top(x) for x in logits.values()])
     patches = ops.stack(list(logits.values()), axis=1)
@@ -477,12 +482,13 @@ def _behind(
     inputs = {name: keras.Input(given.maps[name].shape[1:], name=name) for name in WIDTHS}
     inputs["category"] = keras.Input((), dtype="int32", name="category")
     inputs["distance"] = keras.Input(given.grid(), name="distance")
-    grid = model.get_layer("same_grid")([inputs[name] for name in WIDTHS])
-    deviation = model.get_layer("patch_deviation")(
-        [model.get_layer("patches")(grid), inputs["category"]]
-    )
-    column = model.get_layer("distance_column")(inputs["distance"])
-    return inputs, [deviation, model.get_layer("distance_deviation")([column, inputs["category"]])]
+    grid = model.get_layer("same_grid")([inputs[name] for name in FINE_MAPS])
+    read = {
+        "patch_deviation": model.get_layer("patches")(grid),
+        "coarse_deviation": inputs[COARSE_MAP],
+        "distance_deviation": model.get_layer("distance_column")(inputs["distance"]),
+    }
+    return inputs, [model.get_layer(name)([x, inputs["category"]]) for name, x in read.items()]
 
 
 def _mask_targets(given: Data, rows: np.ndarray) -> np.ndarray:

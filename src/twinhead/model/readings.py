@@ -23,33 +23,31 @@ LIMIT = 20.0
 
 @registered
 class SameGrid(layers.Layer):
-    """The maps of strides 8, 16 and 32 on the grid of stride 16, float32.
+    """The maps of strides 8 and 16 on the grid of stride 16, float32.
 
-    Takes [fine, middle, coarse], each (batch, height, width, channels). The fine one is averaged
-    over 2 × 2 cells, the coarse one repeated. Gives a list of three.
+    Takes [fine, middle], each (batch, height, width, channels). The fine one is averaged over 2 × 2
+    cells. Gives a list of both.
     """
 
     def call(self, maps: list[keras.KerasTensor]) -> list[keras.KerasTensor]:
-        fine, middle, coarse = (ops.cast(x, "float32") for x in maps)
-        height, width = middle.shape[1:3]
-        fine = ops.average_pool(fine, 2, strides=2, padding="same")
-        coarse = ops.repeat(ops.repeat(coarse, 2, axis=1), 2, axis=2)[:, :height, :width]
-        return [fine, middle, coarse]
+        fine, middle = (ops.cast(x, "float32") for x in maps)
+        return [ops.average_pool(fine, 2, strides=2, padding="same"), middle]
 
 
 @registered
-class FirstChannels(layers.Layer):
-    """Some of a map's channels: (…, channels) to (…, count)."""
+class Repeated(layers.Layer):
+    """A map of stride 32 on the grid of stride 16: (batch, height, width, channels)."""
 
-    def __init__(self, count: int, **options: Any) -> None:
+    def __init__(self, height: int, width: int, **options: Any) -> None:
         super().__init__(**options)
-        self.count = count
+        self.height, self.width = height, width
 
     def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
-        return x[..., : self.count]
+        x = ops.repeat(ops.repeat(x, 2, axis=1), 2, axis=2)
+        return x[:, : self.height, : self.width]
 
     def get_config(self) -> dict:
-        return super().get_config() | {"count": self.count}
+        return super().get_config() | {"height": self.height, "width": self.width}
 
 
 @registered
