@@ -38,8 +38,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # Edits of the code come last: they register models that other tests would find.
-    items.sort(key=lambda item: (needs_pipeline(item), item.module.__name__ == "test_edits"))
+    # What needs the pipeline begins first, as it takes a worker longest; of that the edits of the
+    # code come last: they register models that other tests would find.
+    items.sort(key=lambda item: (not needs_pipeline(item), item.module.__name__ == "test_edits"))
     for item in items:
         if "case" in getattr(item, "fixturenames", ()):
             item.add_marker("case")
