@@ -159,6 +159,20 @@ def test_deleting_a_row_undoes_the_answer(answered, copied, tmp_path):
     assert answers.read(tmp_path / paths.ANSWERS).empty and (frame["reviewed"] != "").sum() == 1
 
 
+@pytest.mark.parametrize("name", ["a\u2028b.png", 'a\nb "c".png', "a\x85,b.png", "a\fb.png"])
+def test_an_answer_is_deleted_whatever_its_photograph_is_called(tmp_path, name):
+    table = tmp_path / paths.ANSWERS
+    first, wanted, last = (row(digit * 64, path=f"bolt/{digit}{name}") for digit in "123")
+    for one in (first, last):
+        record.append(one, table)
+    before = table.read_bytes().replace(b"\n", b"\r\n", 1)  # another program's end of a line
+    table.write_bytes(before)
+    record.append(wanted, table)
+    assert record.remove(wanted, table) and table.read_bytes() == before
+    assert record.remove(first, table)
+    assert answers.read(table).to_dict("records") == [last]
+
+
 def test_a_later_answer_that_names_the_first_replaces_it():
     first = row("a" * 64)
     later = row("a" * 64, "defective", when="2026-01-02T10:00:00+00:00", replaces=first["when"])
@@ -390,6 +404,18 @@ def test_the_page_confirms_an_answer_that_the_table_has(sitting, tmp_path):
     assert ask(served, page(served, "undo"), {})[0] == 200
     assert answers.read(tmp_path / "answers.csv").empty
     assert ask(served, page(served, "undo"), {})[0] == 409
+
+
+def test_an_answer_that_someone_deleted_is_not_undone(sitting, tmp_path):
+    served = sitting()
+    one, two = map(int, served.review.candidates.table.index[:2])
+    for number in (one, two):
+        ask(served, page(served, "answer"), {"number": number, "label": "good"})
+    assert record.remove(served.review.given[-1][1], tmp_path / "answers.csv")
+    status, body = ask(served, page(served, "undo"), {})
+    assert status == 409 and b"isn't in the table any more" in body
+    status, body = ask(served, page(served, "undo"), {})
+    assert status == 200 and json.loads(body)["number"] == one
 
 
 def test_the_test_images_answers_are_kept_for_the_next_network(sitting, finished, tmp_path):
