@@ -19,6 +19,7 @@ import pandas as pd
 import pytest
 from conftest import REPOSITORY, SIZE, Built, photograph, save
 
+from twinhead import __main__ as commands
 from twinhead import files, params, paths
 from twinhead.dataset import pixels
 from twinhead.errors import InputError
@@ -264,6 +265,7 @@ def test_a_table_that_cannot_be_read_is_refused_by_line(tmp_path, case):
     said("a defect without a kind", whole.replace(",good,good,", ",defective,,"))
     said("a digest that is none", whole.replace("0" * 64, "abc"))
     said("a path that leads out", whole.replace("bolt/train", "../train"))
+    said("a probability that is none", whole.replace(",0.5,", ",nan,"))
     said("another table", "a,b\n1,2\n")
 
 
@@ -305,6 +307,32 @@ def test_a_reviewed_photograph_that_changed_is_refused(answered, tmp_path, case)
         answered(given)
     said = str(error.value).replace(copy.name, "x.png")
     case("Data sets", "answers: a file below data/reviewed that changed", f"refused: `{said}`")
+
+
+@pytest.mark.parametrize("name", ["defect_probability", "threshold"])
+@pytest.mark.parametrize("value", ["-0.1", "1.5", "inf", "much"])
+def test_a_number_that_is_no_probability_is_refused(tmp_path, name, value):
+    table = tmp_path / "answers.csv"
+    files.write_table(pd.DataFrame([row("0" * 64, **{name: value})]), table)
+    assert refused(table).startswith(f"line 2: {name} is '{value}'; expected a number from 0 to 1")
+    files.write_table(pd.DataFrame([row("0" * 64, **{name: ""})]), table)
+    assert len(answers.read(table)) == 1
+
+
+def test_an_exported_model_is_refused_and_not_offered(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for place in (tmp_path / paths.EDGE / "edge.json", tmp_path / "photos/0.png"):
+        place.parent.mkdir(parents=True)
+        place.write_bytes(b"{}")
+    given = ["twinhead", "review", "photos", "--model", "./models/edge"]
+    for arguments, status in ((given, 2), (["twinhead", "review", "--help"], 0)):
+        monkeypatch.setattr(sys, "argv", arguments)
+        with pytest.raises(SystemExit) as ended:
+            commands.main()
+        assert ended.value.code == status
+    out, err = capsys.readouterr()
+    assert err == "review: error: review needs models/model.keras, not an export\n"
+    assert "models/model.keras" in out and "edge" not in out
 
 
 def test_the_queue_asks_first_what_contradicts_its_label():
@@ -425,6 +453,8 @@ def test_the_test_images_answers_are_kept_for_the_next_network(sitting, finished
     kept = pd.read_csv(tmp_path / "round.csv")
     said = pd.read_csv(finished.root / paths.PREDICTIONS)
     test = said[said["split"] == "test"]
+    limits = test["category_predicted"].map(served.review.candidates.threshold)
+    assert np.allclose(kept["threshold"], limits)
     assert list(kept["path"]) == list(test["path"])
     assert np.allclose(kept["defect_probability"], test["defect_probability"])
 
