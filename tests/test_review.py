@@ -575,7 +575,10 @@ def test_an_answer_to_a_contradiction_settles_it(sitting, tmp_path):
 
 
 def test_in_a_browser_by_keyboard_alone(sitting, tmp_path):
-    """Good, defective with a new kind, with the same kind again, not usable, skip and undo."""
+    """Good, defective with a new kind, with the same kind again, not usable, skip and undo.
+
+    A skip while an answer is on its way does nothing: no photograph is lost by it.
+    """
     program = browser.installed()
     if program is None:
         pytest.skip("no Chromium is installed")
@@ -591,7 +594,9 @@ def test_in_a_browser_by_keyboard_alone(sitting, tmp_path):
             shown.wait(ready)
             inside = "document.documentElement.scrollWidth <= innerWidth"
             assert shown.run(inside), f"wider than {width}"
-        steps = [("g", 1), ("d", None), ("dent", None), ("Enter", 2), ("d", None), ("1", 3),
+        shown.run("press('g'); press('s')")
+        shown.wait("document.getElementById('progress').textContent.startsWith('1 ')")
+        steps = [("d", None), ("dent", None), ("Enter", 2), ("d", None), ("1", 3),
                  ("x", 4), ("s", None), ("g", 5), ("u", 4)]  # fmt: skip
         for key, answered in steps:
             shown.press(key) if len(key) == 1 or key == "Enter" else shown.type(key)
