@@ -28,6 +28,7 @@ from PIL import Image, ImageFilter
 from twinhead import params
 from twinhead.dataset import catalog, splits, tables
 from twinhead.drift import command, comparison
+from twinhead.export.decisions import Rules
 from twinhead.model import detector as network
 from twinhead.model import inference
 from twinhead.model.inference import Source
@@ -58,7 +59,8 @@ def main(folders: list[Path], work: Path, categories: list[str] | None, seed: in
     fitted = detector.fit(given, split, group, settings)
     kept = given.kept / detector._name(given.frame, split, settings)
     crossfit = tables.read(kept / "crossfit.csv")
-    threshold, names = fitted.metrics["threshold"], catalog.categories(given.frame)
+    names = catalog.categories(given.frame)
+    rules = Rules(fitted.metrics["threshold"], fitted.metrics.get("thresholds", {}))
     reference = _reference(given, crossfit)
     good = np.flatnonzero((split == splits.TEST) & (given.frame["defective"] == 0))
     now = _said(fitted, given.source, good, names)
@@ -66,16 +68,16 @@ def main(folders: list[Path], work: Path, categories: list[str] | None, seed: in
     print(f"{len(reference)} good photographs of train, {len(good)} of test; {', '.join(names)}\n")
     print("| days without a disturbance | alarms of 1,000 | promised |\n|---|---|---|")
     promised = f"{DAYS * comparison.FALSE_ALARMS:.0f}"
-    print(f"| of cross-fitted train | {_days(reference, None, threshold, rng)} | {promised} |")
-    print(f"| of test | {_days(reference, now, threshold, rng)} | {promised} |\n", flush=True)
+    print(f"| of cross-fitted train | {_days(reference, None, rules, rng)} | {promised} |")
+    print(f"| of test | {_days(reference, now, rules, rng)} | {promised} |\n", flush=True)
     print("| | drift is said on day | false alarms have doubled on day |\n|---|---|---|")
     for name, change in SLOW.items():
-        print(f"| {name} | {_slow(fitted, given, good, names, reference, threshold, change)} |",
+        print(f"| {name} | {_slow(fitted, given, good, names, reference, rules, change)} |",
               flush=True)  # fmt: skip
 
 
 def _days(
-    reference: pd.DataFrame, now: pd.DataFrame | None, threshold: float, rng: np.random.Generator
+    reference: pd.DataFrame, now: pd.DataFrame | None, rules: Rules, rng: np.random.Generator
 ) -> int:
     alarms = 0
     for _ in range(DAYS):
@@ -84,7 +86,7 @@ def _days(
             day, others = reference.iloc[chosen], reference.drop(reference.index[chosen])
         else:
             day, others = now.iloc[rng.choice(len(now), DAY)], reference
-        alarms += comparison.compare(day, others, threshold, network.UNUSUAL).drifted
+        alarms += comparison.compare(day, others, rules.threshold_of, network.UNUSUAL).drifted
     return alarms
 
 
@@ -94,7 +96,7 @@ def _slow(
     good: np.ndarray,
     names: list[str],
     reference: pd.DataFrame,
-    threshold: float,
+    rules: Rules,
     change: Callable[[Image.Image, int], Image.Image],
 ) -> str:
     """The two days, or "–" for one that didn't come. All good test photographs are shown."""
@@ -105,13 +107,15 @@ def _slow(
             np.asarray(change(Image.fromarray(given.source.pixels[row]), day)) for row in good
         ])  # fmt: skip
         now = _said(fitted, Source(images), np.arange(len(good)), names)
-        called = ((now["score"] >= threshold) | (now["unusual"] > network.UNUSUAL)).mean()
+        limits = now["category"].map(rules.threshold_of).astype(float)
+        called = ((now["score"] >= limits) | (now["unusual"] > network.UNUSUAL)).mean()
         if not day:
             first = max(called, 1 / len(good))
         elif called >= 2 * first and doubled is None:
             doubled = day
-        if said is None and comparison.compare(now, reference, threshold, network.UNUSUAL).drifted:
-            said = day
+        if said is None:
+            compared = comparison.compare(now, reference, rules.threshold_of, network.UNUSUAL)
+            said = day if compared.drifted else None
         if said is not None and doubled is not None:
             break
     return " | ".join("–" if day is None else str(day) for day in (said, doubled))

@@ -25,7 +25,7 @@ def table(rng: np.random.Generator, count: int, **shifts: float) -> pd.DataFrame
 def compare(
     now: pd.DataFrame, reference: pd.DataFrame, rate: float = comparison.FALSE_ALARMS
 ) -> comparison.Drift:
-    return comparison.compare(now, reference, 2.0, 3.0, rate)
+    return comparison.compare(now, reference, lambda category: 2.0, 3.0, rate)
 
 
 @pytest.mark.parametrize(
@@ -64,6 +64,34 @@ def test_many_defects_are_no_drift():
     rng = np.random.default_rng(0)
     now, bad = table(rng, 100), table(rng, 100, score=20)
     assert not compare(pd.concat([now, bad]), table(rng, 200)).drifted
+
+
+def test_a_lamp_that_makes_everything_defective_is_drift():
+    rng = np.random.default_rng(0)
+    found = compare(table(rng, 100, score=20, brightness=-3), table(rng, 200))
+    drifted = found.table[found.table["drifted"]]
+    assert set(drifted["measure"]) == {"brightness"} and found.alarms == 1
+    assert "score" not in set(found.table["measure"])
+
+
+def test_each_category_is_held_to_its_own_threshold():
+    """Of nuts, what is called defective is clear of the rest: only at their own threshold."""
+    rng = np.random.default_rng(0)
+    now, usual = table(rng, 200), table(rng, 200)
+    lot = now.index[now["category"] == "nut"][:80]
+    now.loc[lot, ["score", "sharpness"]] = 10.0
+    thresholds = {"bolt": 20.0, "nut": 5.0}
+    own = comparison.compare(now, usual, thresholds.__getitem__, 3.0)
+    assert not own.drifted and own.alarms == 80 / 400
+    assert comparison.compare(now, usual, lambda category: 20.0, 3.0).drifted
+
+
+def test_without_a_category_head_all_are_one_category():
+    images = np.zeros((2, 8, 8, 3), np.uint8)
+    given = {"defect": np.zeros((2, 1)), "unusual": np.zeros((2, 1))}
+    assert set(command.said(given, ["bolt", "nut"], images)["category"]) == {command.ALL}
+    told = command.said(given | {"category": np.eye(2)}, ["bolt", "nut"], images)
+    assert list(told["category"]) == ["bolt", "nut"]
 
 
 def test_of_few_photographs_nothing_is_said():
@@ -128,5 +156,9 @@ def test_the_command_ends_as_cron_wants_it(drift, folder, tmp_path):
     code, out, _ = drift(tmp_path, "--plot", plot, "--json", told, "--track")
     assert code == 1 and "DRIFT" in out and "twinhead review" in out and "kept in run" in out
     assert plot.read_bytes().startswith(b"\x89PNG") and '"drifted": 1.0' in told.read_text()
+    for file in list(tmp_path.glob("*.png"))[3:]:
+        file.unlink()
+    code, out, err = drift(tmp_path, "--json", "-")
+    assert code == 2 and "too few photographs of every category (8 needed)" in err and not out
     code, _, err = drift(Path("nowhere"))
     assert code == 2 and err.startswith("drift: error: nowhere")

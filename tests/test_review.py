@@ -19,6 +19,7 @@ import pandas as pd
 import pytest
 from conftest import REPOSITORY, SIZE, Built, photograph, save
 
+from twinhead import __main__ as commands
 from twinhead import files, params, paths
 from twinhead.dataset import pixels
 from twinhead.errors import InputError
@@ -159,6 +160,20 @@ def test_deleting_a_row_undoes_the_answer(answered, copied, tmp_path):
     assert answers.read(tmp_path / paths.ANSWERS).empty and (frame["reviewed"] != "").sum() == 1
 
 
+@pytest.mark.parametrize("name", ["a\u2028b.png", 'a\nb "c".png', "a\x85,b.png", "a\fb.png"])
+def test_an_answer_is_deleted_whatever_its_photograph_is_called(tmp_path, name):
+    table = tmp_path / paths.ANSWERS
+    first, wanted, last = (row(digit * 64, path=f"bolt/{digit}{name}") for digit in "123")
+    for one in (first, last):
+        record.append(one, table)
+    before = table.read_bytes().replace(b"\n", b"\r\n", 1)  # another program's end of a line
+    table.write_bytes(before)
+    record.append(wanted, table)
+    assert record.remove(wanted, table) and table.read_bytes() == before
+    assert record.remove(first, table)
+    assert answers.read(table).to_dict("records") == [last]
+
+
 def test_a_later_answer_that_names_the_first_replaces_it():
     first = row("a" * 64)
     later = row("a" * 64, "defective", when="2026-01-02T10:00:00+00:00", replaces=first["when"])
@@ -250,6 +265,7 @@ def test_a_table_that_cannot_be_read_is_refused_by_line(tmp_path, case):
     said("a defect without a kind", whole.replace(",good,good,", ",defective,,"))
     said("a digest that is none", whole.replace("0" * 64, "abc"))
     said("a path that leads out", whole.replace("bolt/train", "../train"))
+    said("a probability that is none", whole.replace(",0.5,", ",nan,"))
     said("another table", "a,b\n1,2\n")
 
 
@@ -291,6 +307,32 @@ def test_a_reviewed_photograph_that_changed_is_refused(answered, tmp_path, case)
         answered(given)
     said = str(error.value).replace(copy.name, "x.png")
     case("Data sets", "answers: a file below data/reviewed that changed", f"refused: `{said}`")
+
+
+@pytest.mark.parametrize("name", ["defect_probability", "threshold"])
+@pytest.mark.parametrize("value", ["-0.1", "1.5", "inf", "much"])
+def test_a_number_that_is_no_probability_is_refused(tmp_path, name, value):
+    table = tmp_path / "answers.csv"
+    files.write_table(pd.DataFrame([row("0" * 64, **{name: value})]), table)
+    assert refused(table).startswith(f"line 2: {name} is '{value}'; expected a number from 0 to 1")
+    files.write_table(pd.DataFrame([row("0" * 64, **{name: ""})]), table)
+    assert len(answers.read(table)) == 1
+
+
+def test_an_exported_model_is_refused_and_not_offered(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for place in (tmp_path / paths.EDGE / "edge.json", tmp_path / "photos/0.png"):
+        place.parent.mkdir(parents=True)
+        place.write_bytes(b"{}")
+    given = ["twinhead", "review", "photos", "--model", "./models/edge"]
+    for arguments, status in ((given, 2), (["twinhead", "review", "--help"], 0)):
+        monkeypatch.setattr(sys, "argv", arguments)
+        with pytest.raises(SystemExit) as ended:
+            commands.main()
+        assert ended.value.code == status
+    out, err = capsys.readouterr()
+    assert err == "review: error: review needs models/model.keras, not an export\n"
+    assert "models/model.keras" in out and "edge" not in out
 
 
 def test_the_queue_asks_first_what_contradicts_its_label():
@@ -392,6 +434,18 @@ def test_the_page_confirms_an_answer_that_the_table_has(sitting, tmp_path):
     assert ask(served, page(served, "undo"), {})[0] == 409
 
 
+def test_an_answer_that_someone_deleted_is_not_undone(sitting, tmp_path):
+    served = sitting()
+    one, two = map(int, served.review.candidates.table.index[:2])
+    for number in (one, two):
+        ask(served, page(served, "answer"), {"number": number, "label": "good"})
+    assert record.remove(served.review.given[-1][1], tmp_path / "answers.csv")
+    status, body = ask(served, page(served, "undo"), {})
+    assert status == 409 and b"isn't in the table any more" in body
+    status, body = ask(served, page(served, "undo"), {})
+    assert status == 200 and json.loads(body)["number"] == one
+
+
 def test_the_test_images_answers_are_kept_for_the_next_network(sitting, finished, tmp_path):
     served = sitting()
     number = int(served.review.candidates.table.index[0])
@@ -399,6 +453,8 @@ def test_the_test_images_answers_are_kept_for_the_next_network(sitting, finished
     kept = pd.read_csv(tmp_path / "round.csv")
     said = pd.read_csv(finished.root / paths.PREDICTIONS)
     test = said[said["split"] == "test"]
+    limits = test["category_predicted"].map(served.review.candidates.threshold)
+    assert np.allclose(kept["threshold"], limits)
     assert list(kept["path"]) == list(test["path"])
     assert np.allclose(kept["defect_probability"], test["defect_probability"])
 
@@ -519,7 +575,10 @@ def test_an_answer_to_a_contradiction_settles_it(sitting, tmp_path):
 
 
 def test_in_a_browser_by_keyboard_alone(sitting, tmp_path):
-    """Good, defective with a new kind, with the same kind again, not usable, skip and undo."""
+    """Good, defective with a new kind, with the same kind again, not usable, skip and undo.
+
+    A skip while an answer is on its way does nothing: no photograph is lost by it.
+    """
     program = browser.installed()
     if program is None:
         pytest.skip("no Chromium is installed")
@@ -535,7 +594,9 @@ def test_in_a_browser_by_keyboard_alone(sitting, tmp_path):
             shown.wait(ready)
             inside = "document.documentElement.scrollWidth <= innerWidth"
             assert shown.run(inside), f"wider than {width}"
-        steps = [("g", 1), ("d", None), ("dent", None), ("Enter", 2), ("d", None), ("1", 3),
+        shown.run("press('g'); press('s')")
+        shown.wait("document.getElementById('progress').textContent.startsWith('1 ')")
+        steps = [("d", None), ("dent", None), ("Enter", 2), ("d", None), ("1", 3),
                  ("x", 4), ("s", None), ("g", 5), ("u", 4)]  # fmt: skip
         for key, answered in steps:
             shown.press(key) if len(key) == 1 or key == "Enter" else shown.type(key)

@@ -169,7 +169,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--heatmaps", metavar="FOLDER", type=Path, help="draw each photograph's heat map there")
     _add_model(command)
 
-    about = "ask on a local page what is right about photographs, those first that help most"
+    about = "ask on a local page what is right about photographs, the most telling first"
     command = commands.add_parser("review", help=about, description=f"{about.capitalize()}.")
     command.set_defaults(command=review)
     add = command.add_argument
@@ -177,7 +177,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--who", metavar="NAME", default="", help="who answers (default: your user name)")
     add("--port", metavar="PORT", type=int, default=0, help="of the page (default: a free one)")
     add("--no-open", dest="open", action="store_false", help="open no browser")
-    _add_model(command)
+    _add_model(command, "")
 
     about = "say whether the last round of answers has made the network better"
     command = commands.add_parser("improved", help=about, description=f"{about.capitalize()}.")
@@ -201,7 +201,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         type=float,
         default=0.01,
-        help="share of undisturbed checks that say drift, at most (default: %(default)s)",
+        help="share of undisturbed checks that say drift, by the tests' theory (default:"
+        " %(default)s)",
     )
     add("--plot", metavar="FILE", type=Path, help="draw each measure, now and usual")
     add("--json", metavar="FILE", type=Path, help="write the tests as JSON; - for the terminal")
@@ -225,12 +226,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_model(command: argparse.ArgumentParser) -> None:
+def _add_model(command: argparse.ArgumentParser, exported: str = f" its {paths.EDGE},") -> None:
+    """Add --model; exported: the words for the exported models, where the command takes them."""
     command.add_argument(
         "--model",
         metavar="MODEL",
         default=str(paths.MODEL),
-        help="models/model.keras of a workspace, its models/edge, the folder of an MLflow model, or"
+        help=f"{paths.MODEL} of a workspace,{exported} the folder of an MLflow model, or"
         " one of the registry such as models:/twinhead@champion (default: %(default)s)",
     )
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 FINE, DRIFTED = 0, 1
 """How `drift` ends; 2 is for what stops the whole."""
 BATCH = 64
+ALL = "all"
+"""The category of every photograph, for a network that tells none."""
 UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -51,11 +53,16 @@ def drift(options: Namespace) -> int:
     now = ask(model, listed)
     if now.empty:
         raise InputError(f"{options.folder}: none of {len(listed)} photographs can be read")
-    threshold = model.metadata.threshold
-    assert threshold is not None  # `reference` has found cross-fitted answers
+    if "category" not in model.columns:
+        usual = usual.assign(category=ALL)
     found = comparison.compare(
-        now, usual, threshold, detector.UNUSUAL, options.false_alarms
-    )  # fmt: skip
+        now, usual, model.rules.threshold_of, detector.UNUSUAL, options.false_alarms
+    )
+    if found.table.empty:
+        needed = f"({comparison.LEAST} needed)"
+        if max(found.few.values()) < comparison.LEAST:
+            raise InputError(f"{options.folder}: too few photographs of every category {needed}")
+        raise InputError(f"{paths.CROSSFIT}: too few good photographs to compare with {needed}")
     if options.json != formats.STDOUT:
         for line in comparison.lines(found):
             print(line)
@@ -129,11 +136,11 @@ def ask(model: "Predictor", listed: list[Path]) -> pd.DataFrame:
 
 def said(given: dict[str, np.ndarray], categories: list[str], images: np.ndarray) -> pd.DataFrame:
     """The rows of some photographs, (n, size, size, 3), uint8, by the network's outputs."""
-    names, likeliest = np.array(categories), np.zeros(len(images), int)
+    named = np.full(len(images), ALL, object)
     if "category" in given:
-        likeliest = given["category"].argmax(axis=1)
+        named = np.array(categories, object)[given["category"].argmax(axis=1)]
     return pd.DataFrame({
-        "category": names[likeliest], "score": given["defect"][:, 0].astype(float),
+        "category": named, "score": given["defect"][:, 0].astype(float),
         "unusual": given["unusual"][:, 0].astype(float),
     }).join(comparison.measure(images))  # fmt: skip
 

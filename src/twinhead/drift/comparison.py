@@ -2,13 +2,14 @@
 
 The reference is held out: the good training images as they were cross-fitted. What is called
 defective counts on neither side, so that a day of many defects is no drift; what has drifted is
-noticed below the threshold, too. Each measure gets a two-sample Kolmogorov-Smirnov test, which asks
+noticed below the threshold, too. Where too few are left below it, as when a lamp has failed, how
+all of them look is compared. Each measure gets a two-sample Kolmogorov-Smirnov test, which asks
 the same as whether the scores' p-values by the reference are uniform, and allows for the
 reference's own size. The share of unknown ones gets Fisher's exact test. All p-values together are
 held to one false-alarm rate (Holm 1979, www.jstor.org/stable/4615733).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ import pandas as pd
 from scipy.stats import fisher_exact, ks_2samp
 
 FALSE_ALARMS = 0.01
-"""The share of undisturbed comparisons that raise an alarm, at most."""
+"""The share of undisturbed comparisons that raise an alarm, by the tests' theory."""
 LEAST = 8
 """Photographs of a category, at least; of fewer nothing is said."""
 UNKNOWN = "share unknown"
@@ -27,6 +28,8 @@ MEASURES = {
     "sharpness": "sharpness",
 }
 """Columns of the tables, and what they are called."""
+LOOKS = ("brightness", "sharpness")
+"""Measures of the photograph alone, whatever the network says of it."""
 ODDER = ("score", "unusual")
 """Measures that drift upwards alone: photographs that are more usual than usual are no trouble."""
 ADVICE = {
@@ -76,7 +79,7 @@ def measure(images: np.ndarray) -> pd.DataFrame:
 def compare(
     now: pd.DataFrame,
     reference: pd.DataFrame,
-    threshold: float,
+    threshold_of: Callable[[str], float],
     unusual: float,
     false_alarms: float = FALSE_ALARMS,
 ) -> Drift:
@@ -84,21 +87,25 @@ def compare(
 
     Args:
         now, reference: `category` and the columns of MEASURES; `score` is the defect probability.
-        threshold: from which on a photograph is called defective, and counts on neither side.
+        threshold_of: by category, from which score on a photograph is called defective, and counts
+            on neither side.
         unusual: above which a photograph is unknown.
     """
     rows, few = [], {}
     for category, own in now.groupby("category"):
         usual = reference[reference["category"] == category]
-        passed, known = own[own["score"] < threshold], usual[usual["score"] < threshold]
+        limit = threshold_of(str(category))
+        passed, known = own[own["score"] < limit], usual[usual["score"] < limit]
         if len(own) < LEAST or len(known) < LEAST:
             few[str(category)] = len(own)
             continue
         for name in MEASURES:
-            # Nothing of it is left to test where all is called defective: the others tell.
-            if len(passed) < LEAST:
-                continue
-            one, other = passed[name].to_numpy(), known[name].to_numpy()
+            sides = passed, known
+            if len(passed) < LEAST:  # nearly all is called defective: how does all of it look?
+                if name not in LOOKS:
+                    continue
+                sides = own, usual
+            one, other = (side[name].to_numpy() for side in sides)
             rows.append((category, name, np.median(other), np.median(one), _test(one, other, name)))
         strange, before = own["unusual"] > unusual, usual["unusual"] > unusual
         table = [[strange.sum(), (~strange).sum()], [before.sum(), (~before).sum()]]
@@ -110,7 +117,7 @@ def compare(
     return Drift(
         found,
         few,
-        float((now["score"] >= threshold).mean()),
+        float((now["score"] >= now["category"].map(threshold_of).astype(float)).mean()),
         float((now["unusual"] > unusual).mean()),
         len(now),
     )

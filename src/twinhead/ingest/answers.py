@@ -197,7 +197,17 @@ def _fault(row: dict[str, str]) -> str | None:
         datetime.fromisoformat(row["when"])
     except ValueError:
         return f"when is {shown(row['when'])}; expected a time such as 2026-01-31T12:00:00+00:00"
+    for name in ("defect_probability", "threshold"):
+        if row[name] and not _is_share(row[name]):
+            return f"{name} is {shown(row[name])}; expected a number from 0 to 1, or nothing"
     return None
+
+
+def _is_share(text: str) -> bool:
+    try:
+        return 0 <= float(text) <= 1  # no NaN is
+    except ValueError:
+        return False
 
 
 def is_name(text: str) -> bool:

@@ -31,7 +31,8 @@ def _next(results: Results) -> pd.DataFrame:
     assert results.said is not None
     asked = results.said[results.said["split"].isin([splits.TRAIN, splits.VAL])]
     asked = asked[asked["defect_probability"].notna() & (asked["reviewed"] == "")]
-    ordered = queue.order(asked, results.judged["threshold"])
+    own = asked["category"].map(results.judged.get("thresholds", {})).astype(float)
+    ordered = queue.order(asked, own.fillna(results.judged["threshold"]))
     return ordered[ordered["reason"] != queue.SURE].head(NEXT)
 
 

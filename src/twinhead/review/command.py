@@ -8,6 +8,7 @@ from pathlib import Path
 
 from twinhead import errors, params, paths, stage
 from twinhead.errors import InputError
+from twinhead.export import manifest
 from twinhead.ingest import answers
 
 
@@ -17,7 +18,9 @@ def review(options: Namespace) -> int:
         raise InputError(f"{options.folder}: no such folder; expected one of photographs")
     given = answers.read(paths.ANSWERS)
     who = _name(options.who or _user())
-    of_registry = options.model != str(paths.MODEL)
+    of_registry = Path(options.model).resolve() != paths.MODEL.resolve()
+    if (Path(options.model) / manifest.FILE).is_file():
+        raise InputError(f"review needs {paths.MODEL}, not an export")
     settings = params.load() if paths.PARAMS.exists() else None
     if options.folder is None and settings is None:
         raise InputError("there is no params.yaml here; name a folder of photographs")

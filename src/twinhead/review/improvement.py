@@ -64,8 +64,9 @@ def read() -> Improvement | None:
     frame = catalog.read(paths.CATALOG)
     said["sha256"] = frame.set_index("path").loc[said["path"], "sha256"].to_numpy()
     given = answers.load(paths.ANSWERS).standing.reset_index()
-    own = said["category"].map(metrics.get("thresholds", {}))
-    said["threshold"] = own.astype(float).fillna(metrics["threshold"])
+    named = said.get("category_predicted", said["category"])  # decided as `evaluate` does it
+    own = named.map(metrics.get("thresholds", {})).astype(float)
+    said["threshold"] = own.fillna(metrics["threshold"])
     return compare(said, given, held_out.of_round(paths.ROUND))
 
 

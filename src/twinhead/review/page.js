@@ -79,7 +79,8 @@ async function answer(label, kind) {
   const done = await send("answer", { number: item.number, label, defect_type: kind, category });
   if (!done) return;
   ({ answered, types } = done);
-  queue.shift();
+  const place = queue.indexOf(item);
+  if (place >= 0) queue.splice(place, 1);
   show();
 }
 
@@ -152,6 +153,7 @@ const KEYS = {
 };
 
 function press(key) {
+  if (busy && key !== "Escape") return; // what is shown is being answered
   if (!current() && key !== "u" && key !== "q") return;
   if (KEYS[key]) KEYS[key]();
 }

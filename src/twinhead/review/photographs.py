@@ -37,7 +37,8 @@ class Known:
 
     root: Path
     frame: pd.DataFrame
-    """The catalog with `split` and, as held out where it can be, `defect_probability`."""
+    """The catalog with `split`, `category_predicted` if the network has that head, and, as held out
+    where it can be, `defect_probability`."""
     images: pixels.Store
     pooled: pixels.Store | None
     """(images, views, values); None where the backbone was trained."""
@@ -173,8 +174,8 @@ def workspace(settings: params.Params) -> Known:
     said = held_out.said(tables.read(paths.PREDICTIONS), tables.read(paths.CROSSFIT))
     if list(said["path"]) != list(frame["path"]):
         raise InputError(f"{paths.PREDICTIONS}: not of this catalog; run `dvc repro` first")
-    columns = ["split", "defect_probability", "known", "disagreement"]
-    frame = frame.join(said[columns])
+    columns = ["split", "defect_probability", "known", "disagreement", "category_predicted"]
+    frame = frame.join(said[said.columns.intersection(columns, sort=False)])
     stored = features.load(paths.FEATURES)
     own = stored[features.POOLED] if settings.model.has_frozen_backbone else None
     return Known(Path(settings.data.root), frame, pixels.load(paths.PIXELS), own)
@@ -291,6 +292,7 @@ def snapshot(candidates: Candidates, path: Path = paths.ROUND) -> None:
     if path.exists() and candidates.model in set(held_out.of_round(path)["model"]):
         return
     columns = ["path", "sha256", "defect_probability"]
-    thresholds = test["category"].map(candidates.threshold)
+    named = test.get("category_predicted", test["category"])  # decided as `evaluate` does it
+    thresholds = named.map(candidates.threshold)
     table = test[columns].assign(threshold=thresholds, model=candidates.model)
     files.write_table(table, path)

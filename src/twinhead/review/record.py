@@ -24,7 +24,7 @@ def append(row: dict[str, str], path: Path = paths.ANSWERS) -> None:
     Several processes may do so at once. Raises InputError where the table isn't whole, and OSError,
     with the table as it was, where there is no room.
     """
-    with _alone(path):
+    with alone(path):
         answers.read(path)
         if not path.exists():
             _write(_line(list(answers.COLUMNS)), path)
@@ -39,12 +39,18 @@ def append(row: dict[str, str], path: Path = paths.ANSWERS) -> None:
 
 
 def remove(row: dict[str, str], path: Path = paths.ANSWERS) -> bool:
-    """Delete an answer's row, if it is there; the others stay as they are."""
+    """Delete an answer's row, and say whether it was there; the others stay as they are."""
     wanted = [row[name] for name in answers.COLUMNS]
-    with _alone(path):
-        answers.read(path)
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if next(csv.reader([line]), []) != wanted]
+    with alone(path):
+        if answers.read(path).empty:
+            return False
+        # As `answers.read` does: a row may have several lines, and nothing but \n ends one.
+        lines = list(io.StringIO(path.read_bytes().decode()))
+        kept: list[str] = []
+        rows, begin = csv.reader(lines), 0
+        for values in rows:
+            kept += lines[begin : rows.line_num] if values != wanted else []
+            begin = rows.line_num
         if len(kept) < len(lines):
             _write("".join(kept), path)
         return len(kept) < len(lines)
@@ -72,7 +78,7 @@ def keep(data: bytes, name: str, folder: Path = paths.REVIEWED) -> Path:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def alone(path: Path) -> Iterator[None]:
     """Keep other reviewers' processes waiting."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.stem}.lock")):

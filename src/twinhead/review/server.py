@@ -103,19 +103,25 @@ class Review:
             raise Refused(HTTPStatus.BAD_REQUEST, f"no category: {errors.shown(category)}")
         with self._lock:
             row = self._row(number, label, kind, category)
-            photographs.snapshot(self.candidates, self.path.with_name(paths.ROUND.name))
+            with record.alone(self.path):
+                photographs.snapshot(self.candidates, self.path.with_name(paths.ROUND.name))
             record.append(row, self.path)
             self.given.append((number, row))
         return {"number": number, "answered": len(self.given), "types": self._types()}
 
     def undo(self) -> dict:
-        """Delete this sitting's last answer, and return the number of its photograph."""
+        """Delete this sitting's last answer, and return the number of its photograph.
+
+        Raises Refused where there is none, and, once, for one that somebody has deleted or changed.
+        """
         with self._lock:
             if not self.given:
                 raise Refused(HTTPStatus.CONFLICT, "nothing to undo")
             number, row = self.given[-1]
-            record.remove(row, self.path)
+            removed = record.remove(row, self.path)
             self.given.pop()
+            if not removed:
+                raise Refused(HTTPStatus.CONFLICT, "that answer isn't in the table any more")
         return {"number": number, "answered": len(self.given), "item": self._item(number)}
 
     def _row(self, number: int, label: str, kind: str, category: str) -> dict[str, str]:
