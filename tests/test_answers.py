@@ -3,12 +3,18 @@
 import csv
 import json
 import os
+from argparse import Namespace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from conftest import save
 
+from twinhead.edge import Runtime
 from twinhead.errors import InputError
-from twinhead.serving import formats
+from twinhead.export import decisions, manifest
+from twinhead.export.decisions import Rules
+from twinhead.serving import formats, models, predict
 
 BOTH = ["category", "category_probability", "defect_probability", "defective", "known"]
 ROWS = [
@@ -142,6 +148,57 @@ def test_a_file_that_cannot_be_written_is_told_before_the_work(tmp_path):
     with pytest.raises(InputError, match="a folder that doesn't exist"):
         formats.check(tmp_path / "nowhere/a.csv")
     formats.check(tmp_path / "a.csv")
+
+
+def options(paths: list, **given: object) -> Namespace:
+    """As the command line of `twinhead predict` gives them."""
+    base = dict.fromkeys(("csv", "json", "jsonl", "overlays", "threshold", "resume", "check"))
+    return Namespace(paths=list(map(str, paths)), **base | {"model": "nowhere"} | given)
+
+
+def test_outputs_that_would_spoil_each_other_are_refused(tmp_path):
+    file = tmp_path / "a"
+    with pytest.raises(InputError, match="a is named for two outputs"):
+        predict.predict(options([], csv=file, jsonl=tmp_path / "." / "a"))
+    with pytest.raises(InputError, match="--resume and --threshold"):
+        predict.predict(options([], csv=file, resume=True, threshold=0.3))
+    assert not file.exists()
+
+
+class Grey:
+    """In a network's place: what is bright is a defect, and its own heat map."""
+
+    names = ("defect", "anomaly_map")
+
+    def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        heat = images.mean(axis=3, dtype=np.float32) / 255
+        return {"defect": heat.max(axis=(1, 2))[:, None], "anomaly_map": heat}
+
+
+def test_an_answer_stands_also_where_its_heat_map_cannot_be_drawn(tmp_path, monkeypatch, capsys):
+    known = manifest.Manifest(1, [], Rules(0.5), 1.0, 4, 1, {}, {}, "of no file")
+    monkeypatch.setattr(models, "_load", lambda place: Runtime(Grey(), known, manifest.FLOAT))
+    for name in ("a.png", "b.png"):
+        save(np.full((6, 8, 3), 200, np.uint8), tmp_path / "new" / name)
+    heat, answers = tmp_path / "heat", tmp_path / "a.jsonl"
+    given = options([tmp_path / "new"], jsonl=answers, overlays=heat)
+    assert predict.predict(given) == predict.ALL_READ
+    assert sorted(file.name for file in heat.iterdir()) == ["a.png.heat.png", "b.png.heat.png"]
+    blocked = options([tmp_path / "new"], jsonl=answers, overlays=tmp_path / "new/a.png")
+    capsys.readouterr()
+    assert predict.predict(blocked) == predict.UNREADABLE
+    rows = [json.loads(line) for line in answers.read_text(encoding="utf-8").splitlines()]
+    assert [Path(row["path"]).name for row in rows] == ["a.png", "b.png"]
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 3 and "a.png.heat.png: can't be written" in err
+    assert "2 photographs, 2 defective, 2 heat maps could not be drawn" in err
+
+
+def test_a_threshold_that_is_given_asks_for_no_person():
+    rules = Rules(0.5, review={"low": 0.2, "high": 0.8, "by_category": {}})
+    given = {"defect": np.array([[0.6]])}
+    assert decisions.read(given, [], rules)[0]["review"] is True
+    assert decisions.read(given, [], rules, 0.3)[0]["review"] is False
 
 
 def test_a_name_that_is_not_utf_8_can_be_printed():

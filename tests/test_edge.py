@@ -3,10 +3,12 @@
 import json
 import os
 import shutil
+import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -32,8 +34,8 @@ class Made:
 
 
 @pytest.fixture(scope="module")
-def made(built: Built, split: pd.Series, tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """The paper's network, untrained, as `export` leaves it."""
+def judged(built: Built, split: pd.Series) -> tuple[keras.Model, package.Judged]:
+    """The paper's network, untrained."""
     settings = params.Model(
         backbone="cnn", weights="random", frozen=False, memory=20, tasks=["category", "defect"]
     )
@@ -43,10 +45,17 @@ def made(built: Built, split: pd.Series, tmp_path_factory: pytest.TempPathFactor
     )
     threshold = float(answers["defect_probability"].median()) + 1e-6
     answers["defect_predicted"] = (answers["defect_probability"] >= threshold).astype(int)
-    known = package.Judged(built.frame, split, answers, Rules(threshold), None, 1, "of no file")
+    return model, package.Judged(
+        built.frame, split, answers, Rules(threshold), None, 1, "of no file"
+    )
+
+
+@pytest.fixture(scope="module")
+def made(built: Built, judged, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """That network as `export` leaves it."""
     folders = [tmp_path_factory.mktemp("edge") for _ in range(2)]
     metrics = [
-        package.write(model, built.pixels, built.masks, known, True, folder, print)
+        package.write(judged[0], built.pixels, built.masks, judged[1], True, folder, print)
         for folder in folders
     ]
     assert metrics[0] == metrics[1]
@@ -69,7 +78,7 @@ def test_the_export_answers_as_the_pipeline_has_judged(exported, finished, folde
         assert (answer["defective"], answer["known"]) == (row["defect_predicted"], row["known"])
     gate = json.loads((finished.root / paths.metrics("export")).read_text(encoding="utf-8"))
     assert gate["float"] == {"auroc": 0, "auroc_category_mean": 0, "equal_decisions": 1,
-                             "equal_known": 1, "pixel_auroc": 0}  # fmt: skip
+                             "equal_known": 1, "pixel_auroc": None}  # fmt: skip
     assert gate["int8"] is None and gate["why"] == "export.int8 is false"
 
 
@@ -80,6 +89,60 @@ def test_the_gate_judges_int8_on_val(made, split):
     passed = not parity.failures(made.metrics["int8"])
     assert made.metrics["kept"] == ("float and int8" if passed else "float")
     assert (made.folder / "int8.bin").exists() == passed and made.metrics["why"]
+
+
+def test_where_int8_cannot_be_made_float_is_kept(built, judged, tmp_path, monkeypatch):
+    def quantise(*arguments: object) -> None:
+        raise KeyError("no such node")
+
+    monkeypatch.setattr(quantisation, "quantise", quantise)
+    model, known = judged
+    found = package.write(model, built.pixels, built.masks, known, True, tmp_path, print)
+    assert found["int8"] is None and found["calibration_images"] == 0
+    assert (found["kept"], found["why"]) == ("float", "int8 can't be made ('no such node')")
+    assert edge.load(tmp_path).precision == "float"
+    monkeypatch.setattr(quantisation, "quantise", lambda *arguments: bytearray(2**62))
+    with pytest.raises(MemoryError):
+        package.write(model, built.pixels, built.masks, known, True, tmp_path, print)
+
+
+def test_where_float_answers_otherwise_it_is_kept_and_says_so(built, judged, tmp_path):
+    model, known = judged
+    other = known.predictions.assign(defect_predicted=1 - known.predictions["defect_predicted"])
+    known = replace(known, predictions=other)
+    found = package.write(model, built.pixels, built.masks, known, False, tmp_path, print)
+    assert found["kept"] == "float" and found["float"]["pixel_auroc"] is None
+    assert found["why"].startswith("export.int8 is false; float answers otherwise than models/")
+    assert "0.0% of the decisions are equal, expected 99.5%" in found["why"]
+
+
+def test_without_openvino_the_list_says_that_there_is_no_network(
+    built, judged, tmp_path, monkeypatch
+):
+    model, known = judged
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "openvino", None)
+        found = package.write(model, built.pixels, built.masks, known, True, tmp_path, print)
+    assert found["kept"] == "none" and found["float"] is found["int8"] is None
+    assert [file.name for file in tmp_path.iterdir()] == [manifest.FILE]
+    with pytest.raises(InputError, match=r"has no network \(the network can't be exported: "):
+        edge.load(tmp_path)
+
+
+def test_a_list_without_what_decides_is_refused_and_so_is_one_of_another_shape(made, tmp_path):
+    shutil.copytree(made.folder, tmp_path, dirs_exist_ok=True)
+    file = tmp_path / manifest.FILE
+    listed = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps(listed | {"rules": {"threshold": None}}))
+    with pytest.raises(InputError, match=r"edge.json: lacks rules.threshold"):
+        edge.load(tmp_path, "float")
+    files = {name: digest for name, digest in listed["files"].items() if name != "float.bin"}
+    file.write_text(json.dumps(listed | {"files": files}))
+    with pytest.raises(InputError, match=r"float.bin isn't the file that edge.json lists"):
+        edge.load(tmp_path, "float")
+    file.write_text(json.dumps({"version": 2, "networks": []}))
+    with pytest.raises(InputError, match="of version 2; this twinhead reads 1"):
+        edge.load(tmp_path)
 
 
 def test_what_was_trained_in_bfloat16_is_exported_in_float32():

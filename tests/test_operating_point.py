@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import judge
 from sklearn import metrics as sklearn_metrics
 
 from twinhead import params
@@ -132,6 +133,13 @@ def test_a_category_s_threshold_is_drawn_to_the_common_one_the_more_the_fewer_im
     found = each(pd.concat([many, few], ignore_index=True))
     own = odds(each(held_out({"few": 5}, 6)).threshold)
     assert odds(found.threshold) < odds(found.by_category["few"]) < own
+
+
+def test_without_a_predicted_category_there_is_the_common_threshold_alone():
+    table = held_out({"low": -3, "high": 3}, 40).assign(split="val", defect_type="any")
+    assert judge(table.assign(category_predicted=table["category"]))["thresholds"]
+    found = judge(table)
+    assert found["thresholds"] == {} and found["threshold"] == each(table).threshold
 
 
 def test_categories_that_are_alike_share_one_threshold():

@@ -9,6 +9,7 @@ from conftest import judge
 from PIL import Image
 
 from twinhead import evaluation
+from twinhead.evaluation import metrics
 from twinhead.plots import embedding as embedding_plots
 from twinhead.plots import evaluation as evaluation_plots
 from twinhead.plots import overlays
@@ -87,6 +88,16 @@ def test_without_defect_head_there_are_no_defect_figures(tmp_path):
     drawn = draw_all(answers(["a", "b"]).drop(columns="defect_probability"), tmp_path)
     gone = {"confusion_defect.png", "roc.png", "precision_recall.png", "reliability.png"}
     assert set(drawn) == set(FIGURES) - gone
+
+
+def test_the_title_says_where_the_thresholds_come_from():
+    found = {"threshold": 0.749, "threshold_chosen_on": "val", "thresholds": {"a": 0.5}}
+    said = "Defect decision at threshold 0.749"
+    assert evaluation_plots.decision(found) == f"{said} and by category (chosen on val)"
+    given = found | {"threshold_chosen_on": metrics.GIVEN, "thresholds": {}}
+    assert evaluation_plots.decision(given) == f"{said} (set in params.yaml)"
+    nowhere = found | {"threshold_chosen_on": None, "thresholds": {}}
+    assert evaluation_plots.decision(nowhere) == f"{said} (no image could choose one)"
 
 
 def test_without_category_head_there_is_no_category_figure(tmp_path):

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from conftest import SIZE, Workspace, environment
 
 from twinhead import edge, paths
 from twinhead.errors import InputError
-from twinhead.serving import watch
+from twinhead.serving import formats, watch
 
 Answers = tuple[int, list[dict], str]
 
@@ -127,7 +128,7 @@ def test_what_may_still_be_written_is_not_called_unreadable(arrival, folder):
     whole = (folder / "bolt/test/good/000.png").read_bytes()
     file = arrival / "a.png"
     file.write_bytes(whole[:50])
-    watched = watch.Folder(arrival, {}, patience=1e6)
+    watched = watch.Folder(arrival, set(), patience=1e6)
     assert watched.ready() == []  # seen once
     ((name, arriving),) = watched.ready()
     assert watched.read(name, arriving, SIZE) is None
@@ -143,6 +144,51 @@ def test_what_may_still_be_written_is_not_called_unreadable(arrival, folder):
     (pair,) = watched.ready()
     file.unlink()
     assert watched.read(*pair, SIZE) is None and watched.ready() == []
+
+
+def ready(watched: watch.Folder) -> list[str]:
+    """What is new in two looks."""
+    watched.ready()
+    return [name for name, _ in watched.ready()]
+
+
+def test_a_share_that_was_away_is_not_answered_again(arrival, folder):
+    drop(folder / "bolt/test/good/000.png", arrival, "a.png")
+    watched = watch.Folder(arrival, set(), patience=0)
+    assert ready(watched) == ["a.png"]
+    watched.done("a.png")
+    mounted = arrival.rename(arrival.with_name("mounted"))
+    arrival.mkdir()  # the empty mount point
+    assert ready(watched) == []
+    arrival.rmdir()
+    mounted.rename(arrival)
+    assert ready(watched) == []
+
+
+def test_a_name_that_is_not_utf_8_is_known_after_a_restart(arrival, tmp_path):
+    name = os.fsdecode(b"\xe4.png")
+    (arrival / name).write_bytes(b"no picture")
+    watched = watch.Folder(arrival, set(), patience=0)
+    watched.ready()
+    ((_, arriving),) = watched.ready()
+    size, changed = arriving.stamp
+    row = {"path": formats.spelt(name), "bytes": size, "modified": changed, "error": "-"}
+    (tmp_path / "a.jsonl").write_text(f"{json.dumps(row)}\n", encoding="utf-8")
+    known = watch.Log(tmp_path / "a.jsonl").answered()
+    assert ready(watch.Folder(arrival, known, patience=0)) == []
+
+
+def test_one_that_changes_while_it_cannot_be_decoded_is_looked_at_anew(arrival):
+    file = arrival / "a.png"
+    file.write_bytes(b"no picture")
+    watched = watch.Folder(arrival, set(), patience=0)
+    watched.ready()
+    ((name, arriving),) = watched.ready()
+    file.write_bytes(b"no picture, longer")
+    assert watched.read(name, arriving, SIZE) is None
+    watched.ready()
+    ((name, arriving),) = watched.ready()
+    assert isinstance(watched.read(name, arriving, SIZE), InputError)
 
 
 def test_names_steer_no_terminal_and_drawings_are_no_photographs(started, arrival, folder):
@@ -199,6 +245,8 @@ def test_what_cannot_be_watched_is_told_at_once(arrival, tmp_path):
     (tmp_path / "a.jsonl").write_text("a table\n")
     with pytest.raises(InputError, match="line 1 isn't an answer of `twinhead watch`"):
         log.answered()
+    with pytest.raises(InputError, match="--jsonl -: the answers need a file"):
+        watch.watch(Namespace(folder=arrival, jsonl=formats.STDOUT))
     code, out, err = small.run(
         small.TWINHEAD, "watch", tmp_path / "nowhere", "--model", "models/edge", folder=tmp_path
     )

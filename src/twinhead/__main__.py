@@ -1,4 +1,5 @@
-"""The commands beside the pipeline: `twinhead predict`, `watch`, `champion`, `track` and `ui`.
+"""The commands beside the pipeline: `twinhead predict`, `watch`, `review`, `improved`, `drift`,
+`champion`, `track` and `ui`.
 
 `predict` and `watch` with an exported model need NumPy, Pillow and OpenVINO alone: what else there
 is, is imported by the command that needs it.
@@ -118,9 +119,9 @@ def _parser() -> argparse.ArgumentParser:
         "predict",
         help=about,
         description=f"{about.capitalize()}.",
-        epilog="It ends with 0 if every photograph was read, 1 if some could not be (they are"
-        " named, the rest is answered), 2 if nothing could be done, and with --check 3 if one is"
-        " defective.",
+        epilog="It ends with 0 if every photograph was read, 1 if some could not be, or not be"
+        " drawn (they are named, the rest is answered), 2 if nothing could be done, and with"
+        " --check 3 if one is defective.",
     )
     command.set_defaults(command=predict.predict)
     add = command.add_argument

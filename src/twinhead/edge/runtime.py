@@ -13,8 +13,6 @@ from twinhead.export.manifest import FLOAT, INT8, Manifest
 from twinhead.ingest import images
 from twinhead.plots import heatmap
 
-LONGEST = 1024
-"""No side of a drawn heat map is longer; what is more than the network sees helps only the eye."""
 TOGETHER = 64
 """Photographs that are held at a time, decoded."""
 
@@ -78,7 +76,7 @@ class Runtime:
         data: the photograph's file, which errors call by `name`; found: its heat map.
         """
         assert self.manifest.scale is not None  # else there would be no heat
-        return heatmap.png(images.picture(data, name, LONGEST), found, self.manifest.scale)
+        return heatmap.png(images.picture(data, name, heatmap.LONGEST), found, self.manifest.scale)
 
     def _decoded(self, photographs: Sequence[Path | str | bytes] | np.ndarray) -> np.ndarray:
         if isinstance(photographs, np.ndarray):
@@ -95,16 +93,18 @@ class Runtime:
 def load(folder: Path | str, precision: str | None = None) -> Runtime:
     """Take what the stage `export` left: int8 where it is there, or the precision that is named.
 
-    Raises InputError where a file is missing or isn't the one that was exported, or where OpenVINO
-    is missing or can't run here.
+    Raises InputError where a file is missing or isn't the one that was exported, where nothing
+    could be exported, or where OpenVINO is missing or can't run here.
     """
     folder = Path(folder)
     known = manifest.read(folder)
+    if not known.precisions:
+        raise InputError(f"{folder}: has no network ({known.gate.get('why', 'none is listed')})")
     chosen = precision or (INT8 if INT8 in known.precisions else FLOAT)
     if chosen not in known.precisions:
         raise InputError(f"{folder}: has no {chosen}; it has {' and '.join(known.precisions)}")
     for name, digest in manifest.digests(folder, chosen).items():
-        if known.files[name] != digest:
+        if known.files.get(name) != digest:
             raise InputError(f"{folder / name} isn't the file that {manifest.FILE} lists")
     try:
         graph = folder / f"{chosen}{manifest.ENDINGS[0]}"
@@ -114,4 +114,11 @@ def load(folder: Path | str, precision: str | None = None) -> Runtime:
     except RuntimeError as error:
         fault = " ".join(str(error).split())[:300]
         raise InputError(f"{folder}: OpenVINO can't run it here ({fault})") from None
+    rules = known.rules
+    for output, name, value in (
+        ("defect", "threshold", rules.threshold),
+        ("unusual", "unusual", rules.unusual),
+    ):
+        if output in network.names and value is None:
+            raise InputError(f"{folder / manifest.FILE}: lacks rules.{name}; export it again")
     return Runtime(network, known, chosen)

@@ -121,6 +121,9 @@ def _operating_point(
         group = predictions.set_index("path")["group"]
         crossfit = crossfit.assign(group=crossfit["path"].map(group))
     held_out = pd.concat([val, crossfit] if len(crossfit) else [val], ignore_index=True)
+    if "category_predicted" not in predictions:  # no image would be taken for a category
+        truth, scores = held_out["defective"], held_out["defect_probability"]
+        return operating_point.choose(truth.to_numpy(), scores.to_numpy(), rule)
     return operating_point.choose_each(held_out, rule)
 
 

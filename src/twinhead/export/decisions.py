@@ -50,7 +50,8 @@ def read(
 
     `defective` is whether the probability reaches the category's threshold, or the one that is
     given for all; `known`, whether the photograph is like any good one that the network has learned
-    from; `review`, whether a person should look.
+    from; `review`, whether a person should look: not with a threshold that is given, which the band
+    wasn't chosen for.
     """
     answers: list[dict] = [{} for _ in next(iter(given.values()))]
     for row, answer in enumerate(answers):
@@ -68,5 +69,5 @@ def read(
             assert rules.unusual is not None
             answer["known"] = bool(given["unusual"][row, 0] <= rules.unusual)
         if "defect" in given and rules.review:
-            answer["review"] = rules.asks(category, probability)
+            answer["review"] = threshold is None and rules.asks(category, probability)
     return answers

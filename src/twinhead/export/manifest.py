@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from twinhead import errors
 from twinhead.errors import InputError
 from twinhead.export.decisions import Rules
 
@@ -28,7 +29,7 @@ class Manifest:
     tiles: int
     """`data.tiles` in params.yaml; `size` has them in it."""
     files: dict[str, str]
-    """SHA-256 of each network's files, by name."""
+    """SHA-256 of each network's files, by name; none where OpenVINO couldn't run."""
     gate: dict
     """How far each precision is from the trained model on val: metrics/export.json."""
     model: str
@@ -50,13 +51,18 @@ def read(folder: Path) -> Manifest:
     file = folder / FILE
     try:
         listed = json.loads(file.read_text(encoding="utf-8"))
+        version = listed["version"]  # first: another version's list may hold other things
+        if version != VERSION:
+            raise InputError(
+                f"{file}: of version {errors.shown(version)}; this twinhead reads {VERSION}"
+            )
         found = Manifest(**listed | {"rules": Rules(**listed["rules"])})
+    except InputError:  # a ValueError, too
+        raise
     except FileNotFoundError:
         raise InputError(f"{file} is missing; `dvc repro export` makes one") from None
     except (TypeError, ValueError, KeyError):
         raise InputError(f"{file}: not the list of an exported twinhead model") from None
-    if found.version != VERSION:
-        raise InputError(f"{file}: of version {found.version}; this twinhead reads {VERSION}")
     return found
 
 

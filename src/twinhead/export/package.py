@@ -11,7 +11,6 @@ import pandas as pd
 from twinhead import paths, processor
 from twinhead.dataset import catalog, splits
 from twinhead.dataset.store import Store
-from twinhead.errors import InputError
 from twinhead.export import conversion, manifest, parity, quantisation
 from twinhead.export.decisions import Rules
 from twinhead.export.manifest import FLOAT, INT8, Manifest
@@ -46,54 +45,71 @@ def write(
 ) -> dict:
     """Write the folder's files; return what metrics/export.json has.
 
-    Raises InputError where OpenVINO is missing, or can't run the network. An int8 network that
-    doesn't pass the gate isn't written; `said` is told why.
+    Where OpenVINO is missing, or can't run the network, the list alone is written. An int8 network
+    that can't be made, or doesn't pass the gate, isn't. `said` is told why.
     """
+    val = known.predictions[known.predictions["split"] == splits.VAL]
+    size = images.shape[1]
+    categories = catalog.categories(known.frame)
+    metrics: dict = {"images": len(val), FLOAT: None, INT8: None, "calibration_images": 0}
     try:
         graph = conversion.convert(model)
         plain = processor.Network(graph)
     except (ImportError, RuntimeError) as error:
-        fault = " ".join(str(error).split())[:300]
-        raise InputError(f"the network can't be exported: {fault}") from None
+        why = f"the network can't be exported: {_fault(error)}"
+        metrics |= {"kept": "none", "why": why}
+        said(f"none kept ({why})")
+        _list([], metrics, model, known, folder)
+        return metrics
     conversion.save(graph, folder, FLOAT)
-    val = known.predictions[known.predictions["split"] == splits.VAL]
-    size = images.shape[1]
-    categories = catalog.categories(known.frame)
     found, maps = parity.answers(plain, images, val, categories, known.rules)
-    area = parity.pixel_auroc(val, maps, masks, size)
-    # The trained network's maps are the float one's: TensorFlow computes them within 1e-4.
-    metrics: dict = {"images": len(val), FLOAT: parity.compare(found, val, (area, area))}
-    if faults := parity.failures(metrics[FLOAT]):
-        said(f"float answers otherwise than {paths.MODEL}: {'; '.join(faults)}")
+    # No maps of the trained network are there to compare with; int8's are compared with float's.
+    metrics[FLOAT] = parity.compare(found, val, (None, None))
+    faults = parity.failures(metrics[FLOAT])
 
     rows = quantisation.calibration(known.frame, np.flatnonzero(known.split == splits.TRAIN))
-    metrics[INT8], reason = None, "export.int8 is false"
+    reason = "export.int8 is false"
     if int8 and not quantisation.available():
         reason = "NNCF isn't installed"
     elif int8 and not len(val):
         reason = "there are no val images to judge it on"
     elif int8:
-        small = quantisation.quantise(graph, lambda row: images[row], rows)
-        found, maps = parity.answers(processor.Network(small), images, val, categories, known.rules)
-        areas = parity.pixel_auroc(val, maps, masks, size), area
-        metrics[INT8] = parity.compare(found, val, areas)
-        reason = "; ".join(parity.failures(metrics[INT8]))
-        if not reason:
-            conversion.save(small, folder, INT8)
-    metrics |= {"calibration_images": len(rows) if metrics[INT8] else 0}
+        try:
+            small = quantisation.quantise(graph, lambda row: images[row], rows)
+            quick = processor.Network(small)
+        except (MemoryError, OSError):
+            raise
+        except Exception as error:  # NNCF's are of many kinds
+            reason = f"int8 can't be made ({_fault(error)})"
+        else:
+            found, other = parity.answers(quick, images, val, categories, known.rules)
+            areas = [parity.pixel_auroc(val, heat, masks, size) for heat in (other, maps)]
+            metrics[INT8] = parity.compare(found, val, (areas[0], areas[1]))
+            metrics["calibration_images"] = len(rows)
+            reason = "; ".join(parity.failures(metrics[INT8]))
+            if not reason:
+                conversion.save(small, folder, INT8)
     kept = [FLOAT] if reason else [FLOAT, INT8]
-    metrics |= {
-        "kept": " and ".join(kept),
-        "why": reason or f"int8 passes on {len(val)} val images",
-    }
+    told = [reason or f"int8 passes on {len(val)} val images"]
+    if faults:
+        told.append(f"float answers otherwise than {paths.MODEL}: {'; '.join(faults)}")
+    metrics |= {"kept": " and ".join(kept), "why": "; ".join(told)}
     said(f"{metrics['kept']} kept ({metrics['why']})")
+    _list(kept, metrics, model, known, folder)
+    return metrics
+
+
+def _list(kept: list[str], metrics: dict, model: keras.Model, known: Judged, folder: Path) -> None:
+    """Write the list of the folder's files, of these precisions."""
+    named = "category" in network.tasks(model)
+    categories = catalog.categories(known.frame) if named else []
     manifest.write(
         Manifest(
             version=manifest.VERSION,
-            categories=categories if "category" in network.tasks(model) else [],
+            categories=categories,
             rules=known.rules,
             scale=known.scale,
-            size=size,
+            size=model.input_shape[1],
             tiles=known.tiles,
             files={name: digest for one in kept
                    for name, digest in manifest.digests(folder, one).items()},
@@ -102,4 +118,11 @@ def write(
         ),
         folder,
     )  # fmt: skip
-    return metrics
+
+
+def _fault(error: Exception) -> str:
+    """What is wrong, on a line. Raises MemoryError where OpenVINO has run out of memory."""
+    fault = " ".join(str(error).split())[:300]
+    if "bad_alloc" in fault:  # else a full memory would decide on what is exported
+        raise MemoryError(fault) from error
+    return fault or type(error).__name__

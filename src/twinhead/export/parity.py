@@ -1,4 +1,7 @@
-"""The gate: on val, an exported network answers as the trained one, or it isn't kept."""
+"""The gate: on val, int8 answers as the trained network, or it isn't kept.
+
+Float is kept, and says what is beyond a limit.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -60,8 +63,9 @@ def compare(
 ) -> dict[str, float | None]:
     """How far apart two tables of answers for the same photographs are, by the names of LIMITS.
 
-    areas: their `pixel_auroc`. What can't be judged, for lack of defects, masks or photographs, is
-    None. A decision is the category, and whether the product is defective.
+    areas: their `pixel_auroc`; int8's is compared with float's. What can't be judged, for lack of
+    defects, masks or photographs, is None. A decision is the category, and whether the product is
+    defective.
     """
     decisions = [name for name in ("category_predicted", "defect_predicted") if name in before]
     return {

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from twinhead.dataset import splits
 from twinhead.evaluation import curves
+from twinhead.evaluation.metrics import GIVEN
 from twinhead.plots import style
 
 WIDEST = 26
@@ -50,11 +51,18 @@ def defect_confusion(predictions: pd.DataFrame, metrics: dict, path: Path) -> No
         truth, decided = names[rows["defective"]], names[rows["defect_predicted"]]
         _matrix(axes, truth, decided, list(names))
         axes.set(title=f"{split}: {len(rows)} images", xlabel="predicted", ylabel="true")
+    figure.suptitle(decision(metrics), x=0.01, ha="left")
+    style.save(figure, path)
+
+
+def decision(metrics: dict) -> str:
+    """By which threshold, and where it comes from."""
     on = metrics["threshold_chosen_on"]
     origin = f"chosen on {on}" if on else "no image could choose one"
-    text = f"Defect decision at threshold {metrics['threshold']:.3f} ({origin})"
-    figure.suptitle(text, x=0.01, ha="left")
-    style.save(figure, path)
+    if on == GIVEN:
+        origin = f"set in {GIVEN}"
+    own = " and by category" if metrics.get("thresholds") else ""
+    return f"Defect decision at threshold {metrics['threshold']:.3f}{own} ({origin})"
 
 
 def roc(predictions: pd.DataFrame, metrics: dict, path: Path) -> None:

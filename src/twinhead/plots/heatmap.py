@@ -8,6 +8,8 @@ from PIL import Image
 from twinhead.plots import inferno
 
 COLOURS = inferno.NAME
+LONGEST = 1024
+"""No side of a drawn heat map is longer; what is more than the network sees helps only the eye."""
 
 
 def opacity(shown: np.ndarray) -> np.ndarray:

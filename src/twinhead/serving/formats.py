@@ -137,7 +137,7 @@ class Lines:
 
     def __contains__(self, path: str) -> bool:
         """Whether an earlier run has answered this photograph."""
-        return _key(self.form.path(path)) in self._known
+        return key(self.form.path(path)) in self._known
 
     def write(self, answer: dict) -> None:
         """Raises InputError naming the file if it can't be written."""
@@ -172,7 +172,7 @@ class Lines:
     def _take(self, text: str, number: int) -> None:
         try:
             row = self.form.read(text)
-            self._known.add(_key(row["path"]))
+            self._known.add(key(row["path"]))
             self.defective += bool(row.get("defective"))
         except (ValueError, LookupError, TypeError, AttributeError):
             fault = f"line {number} isn't an answer; name another file"
@@ -207,6 +207,21 @@ def json_array(file: Path) -> Iterator[Callable[[dict], None]]:
         target.flush()
 
 
+def check_all(outputs: list[Path]) -> None:
+    """Raise InputError if one of the files can't be written, or two are the same."""
+    for file in outputs:
+        check(file)
+    if outputs.count(STDOUT) > 1:
+        raise InputError(
+            "--csv -, --jsonl - and --json - want the terminal; give all but one of them a file"
+        )
+    seen: set[Path] = set()
+    for file in outputs:
+        if file != STDOUT and file.resolve() in seen:
+            raise InputError(f"{file} is named for two outputs; give each a file of its own")
+        seen.add(file.resolve())
+
+
 def check(file: Path) -> None:
     """Raise InputError if the file can't be written; say so before the work, not after it."""
     if file != STDOUT and (file.is_dir() or not file.absolute().parent.is_dir()):
@@ -228,7 +243,7 @@ def _csv(cells: list) -> str:
     return line.getvalue()
 
 
-def _key(path: str) -> int:
+def key(path: str) -> int:
     """A number for a path: a million of them take less memory than their names."""
     return int.from_bytes(blake2b(path.encode(errors="surrogatepass"), digest_size=8).digest())
 

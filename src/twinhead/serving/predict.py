@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from twinhead import stage
+from twinhead import files, stage
 from twinhead.errors import InputError
 from twinhead.ingest import images
 from twinhead.serving import formats, models, photographs
@@ -44,14 +44,14 @@ def predict(options: Namespace) -> int:
     stderr, and the rest goes on.
     """
     outputs = [file for file in (options.csv, options.jsonl, options.json) if file]
-    for file in outputs:
-        formats.check(file)
-    if outputs.count(formats.STDOUT) > 1:
-        raise InputError(
-            "--csv -, --jsonl - and --json - want the terminal; give all but one of them a file"
-        )
+    formats.check_all(outputs)
     if options.resume and (options.json or not outputs or formats.STDOUT in outputs):
         raise InputError("--resume goes on with the file of --csv or --jsonl; name one of them")
+    if options.resume and options.threshold is not None:
+        raise InputError(
+            "--resume and --threshold: the answers in the file may be of another threshold; begin a"
+            " new file"
+        )
     survey = _survey(options.paths)
     with models.opened(options.model) as model:
         if options.overlays:
@@ -93,13 +93,15 @@ def _predict(options: Namespace, model: Answering, survey: Survey) -> int:
         if formats.STDOUT not in (options.csv, options.jsonl, options.json):
             table = formats.Table(survey.longest, model.columns, model.categories)
             print(table.heading())
-        read = unread = unknown = 0
+        read = unread = undrawn = unknown = 0
         for answers in _answers(model, files, options, survey, earlier):
-            for answer in answers:
-                if isinstance(answer, InputError):
+            for answer, fault in answers:
+                if fault:
+                    print(f"predict: {formats.printable(fault)}", file=sys.stderr, flush=True)
+                if answer is None:
                     unread += 1
-                    print(f"predict: {formats.printable(answer)}", file=sys.stderr, flush=True)
                     continue
+                undrawn += fault is not None
                 read += 1
                 defective += answer.get("defective", False)
                 unknown += not answer.get("known", True)
@@ -119,16 +121,21 @@ def _predict(options: Namespace, model: Answering, survey: Survey) -> int:
         said += f", {unknown} unlike anything that was trained on"
     if unread:
         said += f", {unread} could not be read"
+    if undrawn:
+        said += f", {undrawn} heat maps could not be drawn"
     if earlier:
         said += f"; {earlier} had been answered before"
     print(f"predict: {said}", file=sys.stderr)
-    return DEFECTS if options.check and defective else UNREADABLE if unread else ALL_READ
+    return DEFECTS if options.check and defective else UNREADABLE if unread + undrawn else ALL_READ
 
 
 def _answers(
     model: Answering, files: Iterable[Path], options: Namespace, survey: Survey, done: int
-) -> Iterator[list[dict | InputError]]:
-    """In the files' order, some at a time: an answer with its `path`, or what is wrong."""
+) -> Iterator[list[tuple[dict | None, InputError | None]]]:
+    """In the files' order, some at a time: an answer with its `path`, and what is wrong.
+
+    Without an answer the photograph can't be read; with one, its heat map can't be drawn.
+    """
     overlays: Path | None = options.overlays
     tell = stage.progress("predict", done) if survey.count - done > BATCH else None
     for part in photographs.decoded(files, model.size, BATCH):
@@ -137,17 +144,17 @@ def _answers(
         look = model.look(pixels) if len(pixels) else None
         given = iter(model.read(look, options.threshold) if look else ())
         heat = iter(model.heat(pixels, look) if overlays and look else ())
-        answers: list[dict | InputError] = []
+        answers: list[tuple[dict | None, InputError | None]] = []
         for file, found in part:
             if isinstance(found, InputError):
-                answers.append(found)
+                answers.append((None, found))
                 continue
             answer = {"path": formats.spelt(file)} | next(given)
             fault = None
             if overlays:
                 place = overlays / os.path.relpath(os.path.abspath(file), survey.root)
                 fault = _draw(model, file, next(heat), place)
-            answers.append(fault or answer)
+            answers.append((answer, fault))
         yield answers
         done += len(part)
         if tell:
@@ -161,9 +168,10 @@ def _draw(model: Answering, file: Path, heat: np.ndarray, place: Path) -> InputE
         png = model.draw(images.contents(file), file, heat)
     except InputError as error:  # it was there when it was decoded
         return error
+    target = place.with_name(place.name + photographs.HEATED)
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.with_name(place.name + photographs.HEATED).write_bytes(png)
+        with files.whole(target) as part:
+            part.write_bytes(png)
     except OSError as error:
-        return InputError(f"{place}: can't be written ({error.strerror})")
+        return InputError(f"{target}: can't be written ({error.strerror})")
     return None

@@ -21,8 +21,6 @@ from twinhead.plots import heatmap
 from twinhead.serving import metadata
 from twinhead.serving.metadata import Metadata
 
-LONGEST = 1024
-"""No side of a drawn heat map is longer; what is more than the network sees helps only the eye."""
 STORED = Path("artifacts")
 """Where an MLflow model keeps the network and the metadata, by their files' names."""
 
@@ -104,7 +102,7 @@ class Predictor:
         data: the photograph's file, which errors call by `name`; found: its heat map.
         """
         assert self.metadata.scale is not None  # else there would be no heat
-        return heatmap.png(images.picture(data, name, LONGEST), found, self.metadata.scale)
+        return heatmap.png(images.picture(data, name, heatmap.LONGEST), found, self.metadata.scale)
 
     @cached_property
     def _network(self) -> engine.Engine:

@@ -73,9 +73,10 @@ class Served(PythonModel):
                     raise InputError(f"{part[0][1]}: {late}")
                 decoded = [images.decode(data, name, size) for data, name in part]
                 pixels = np.array(decoded, np.uint8).reshape(-1, size, size, 3)
-                told = self.predictor.answer(pixels, threshold)
+                look = self.predictor.look(pixels)
+                told = self.predictor.read(look, threshold)
                 if (params or {}).get("heat_map"):
-                    heat = self.predictor.heat(pixels)
+                    heat = self.predictor.heat(pixels, look)
                     for answer, (data, name), found in zip(told, part, heat, strict=True):
                         png = self.predictor.draw(data, name, found)
                         answer["heat_map"] = base64.b64encode(png).decode()

@@ -134,11 +134,12 @@ def save(folder: Path, about: Model | None = None) -> None:
 
 
 def _exported() -> dict[str, str]:
-    """The folder of the stage `export`, where it is of this network."""
+    """The folder of the stage `export`, where it holds this network."""
     if not (paths.EDGE / manifest.FILE).is_file():
         return {}
-    own = manifest.read(paths.EDGE).model == sha256(paths.MODEL.read_bytes()).hexdigest()
-    return {"edge": str(paths.EDGE)} if own else {}
+    listed = manifest.read(paths.EDGE)
+    own = listed.model == sha256(paths.MODEL.read_bytes()).hexdigest()
+    return {"edge": str(paths.EDGE)} if own and listed.files else {}
 
 
 def _log(run: Run) -> str:

@@ -78,8 +78,8 @@ class Arriving:
 class Folder:
     """The photographs of a folder that are new."""
 
-    def __init__(self, place: Path, answered: dict[str, Stamp], patience: float) -> None:
-        """answered: by path below the folder, what has been answered already.
+    def __init__(self, place: Path, answered: set[int], patience: float) -> None:
+        """answered: the keys, by `key`, of what has been answered already.
 
         patience: seconds that a file must have been the same before it is called unreadable.
         """
@@ -89,23 +89,21 @@ class Folder:
     def ready(self) -> list[tuple[str, Arriving]]:
         """The photographs that didn't change since the last look, the oldest first."""
         now, found = time.monotonic(), {}
-        answered = {}
         for file in photographs.below(self.place):
             try:
                 about = file.stat()
             except OSError:  # taken away since
                 continue
             name, stamp = str(file.relative_to(self.place)), (about.st_size, about.st_mtime_ns)
-            if self._answered.get(name) == stamp:
-                answered[name] = stamp
+            if key(name, stamp) in self._answered:
                 continue
             known = self._arriving.get(name)
             if known is None or known.stamp != stamp:
                 known = Arriving(stamp, now, looks=0)
             known.looks += 1
             found[name] = known
-        # What was taken away is forgotten: memory grows with the folder, not with time.
-        self._answered, self._arriving = answered, found
+        # What was answered is never forgotten: a share that is away for a moment looks empty.
+        self._arriving = found
         ready = [
             (name, one) for name, one in found.items()
             if one.looks > 1 and not (one.tried and now - one.since < self._patience)
@@ -116,15 +114,15 @@ class Folder:
         """A photograph's pixels, what is wrong with it, or None where it may still be written."""
         file = self.place / name
         try:
-            found: np.ndarray | InputError = images.read(file, size)
+            try:
+                found: np.ndarray | InputError = images.read(file, size)
+            except InputError as error:
+                found = error
             about = file.stat()
-        except InputError as error:
-            found = error
         except OSError:  # of the machine or the network, or it was taken away
             return None
-        else:
-            if (about.st_size, about.st_mtime_ns) != arriving.stamp:
-                return None
+        if (about.st_size, about.st_mtime_ns) != arriving.stamp:  # `found` is of another one
+            return None
         if isinstance(found, InputError) and time.monotonic() - arriving.since < self._patience:
             arriving.tried = True
             return None
@@ -132,7 +130,12 @@ class Folder:
 
     def done(self, name: str) -> None:
         """Answer this photograph no more, as it is."""
-        self._answered[name] = self._arriving.pop(name).stamp
+        self._answered.add(key(name, self._arriving.pop(name).stamp))
+
+
+def key(name: str, stamp: Stamp) -> int:
+    """A number for a photograph; name: its path below the folder, also as `spelt` gives it."""
+    return formats.key(f"{formats.spelt(name)}\0{stamp[0]}\0{stamp[1]}")
 
 
 class Log:
@@ -154,16 +157,17 @@ class Log:
             except BlockingIOError:
                 raise InputError(f"{file}: another `twinhead watch` writes it") from None
 
-    def answered(self) -> dict[str, Stamp]:
-        """What stands in the file, by path; a last line that isn't whole is taken away."""
-        found, whole = {}, 0
+    def answered(self) -> set[int]:
+        """The keys of what stands in the file; a last line that isn't whole is taken away."""
+        found, whole = set(), 0
         with self.file.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
                 if not line.endswith(b"\n"):
                     break
                 try:
                     row = json.loads(line)
-                    found[str(row["path"])] = (int(row["bytes"]), int(row["modified"]))
+                    stamp = int(row["bytes"]), int(row["modified"])
+                    found.add(key(str(row["path"]), stamp))
                 except (ValueError, LookupError, TypeError):
                     raise InputError(
                         f"{self.file}: line {number} isn't an answer of `twinhead watch`; name"
@@ -216,6 +220,11 @@ def watch(options: Namespace) -> int:
     folder = Path(options.folder)
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder; expected the one that photographs come to")
+    if options.jsonl == formats.STDOUT:
+        raise InputError(
+            "--jsonl -: the answers need a file, by which a restart knows them; the"
+            " terminal has them anyway"
+        )
     file = options.jsonl or folder.absolute().with_name(f"{folder.absolute().name}.jsonl")
     log = Log(file)
     answered = log.answered()
