@@ -15,7 +15,7 @@ run: $(READY) ## Run the pipeline: data set, training, metrics, plots, heat maps
 	dvc repro
 
 test: $(READY) ## Run the tests, by two workers
-	python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY) ## Check style and types
 	ruff check

@@ -36,17 +36,20 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[cases.KEY] = cases.Table(config.getoption("--write-cases"))
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # What needs the pipeline begins first, as it takes a worker longest; of that the edits of the
-    # code come last: they register models that other tests would find.
-    items.sort(key=lambda item: (not needs_pipeline(item), item.module.__name__ == "test_edits"))
+    # Modules that need the pipeline begin first, as they take a worker longest; of these the edits
+    # of the code come last: they register models that other tests would find.
+    long = {item.module.__name__ for item in items if needs_pipeline(item)}
+    items.sort(
+        key=lambda item: (
+            item.module.__name__ not in long,
+            item.module.__name__ == "test_edits",
+            needs_pipeline(item),
+        )
+    )
     for item in items:
         if "case" in getattr(item, "fixturenames", ()):
             item.add_marker("case")
-        # Of two workers one makes the pipeline and all that needs it; a module is never cut in two.
-        group = "pipeline" if needs_pipeline(item) else item.module.__name__
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
