@@ -315,6 +315,12 @@ def outputs(workspace: Workspace) -> dict[str, str]:
     return found
 
 
+def forget_training(workspace: Workspace) -> None:
+    """Take away what `train` has left."""
+    for file in (workspace.root / "models").glob("*.keras"):
+        file.unlink()
+
+
 def copied_files(workspace: Workspace, root: Path) -> Workspace:
     """The workspace's files without DVC's cache: stages can be run there by themselves."""
     shutil.copytree(workspace.root, root, ignore=shutil.ignore_patterns(".dvc"))

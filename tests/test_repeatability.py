@@ -5,7 +5,6 @@ tests/test_faults.py compares the outputs of two whole runs in two folders, of w
 
 import random
 import re
-import shutil
 import signal
 import subprocess
 import time
@@ -13,7 +12,7 @@ from pathlib import Path
 from statistics import median
 
 import pytest
-from conftest import Workspace, copied_files, outputs
+from conftest import Workspace, copied_files, forget_training, outputs
 
 from twinhead.ingest import layout
 
@@ -47,7 +46,7 @@ def test_a_training_killed_while_the_readings_are_fitted_ends_with_the_same_byte
 ):
     """The patch networks, the memory and the calibration come after the epochs."""
     copied = copied_files(finished, tmp_path / "copy")
-    shutil.rmtree(copied.root / "models")
+    forget_training(copied)
     running = started(copied)
     for line in running.stdout:
         if "epoch 2 of at most 2" in line:
@@ -73,7 +72,7 @@ def test_a_training_killed_at_any_moment_ends_with_the_bytes_of_one_never_killed
     assert undisturbed.returncode == 0, said
     expected = trained(copy)
     epoch = median(float(taken) for taken in re.findall(r"epoch .*, ([\d.]+) s", said))
-    shutil.rmtree(copy.root / "models")
+    forget_training(copy)
     # So many epochs are over, and so many seconds of the next one.
     moments = [(over, random.uniform(0, epoch)) for over in random.sample(range(1, EPOCHS), 3)]
     for over, seconds in sorted(moments):
