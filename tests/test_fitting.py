@@ -32,7 +32,7 @@ CATEGORIES = 4
 def built() -> Iterator[tuple[keras.Model, list[np.ndarray]]]:
     """A network with one kind of patch network: TensorFlow takes seconds to prepare each."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(detector, "NETWORKS", {"wide": detector.NETWORKS["wide"]})
+        patch.setattr(detector, "NETWORKS", (detector.WIDE,))
         model = network.build(SETTINGS, SIDE, CATEGORIES, seed=1)
         yield model, model.get_weights()
 
