@@ -15,7 +15,6 @@ painted   squares, smears and scratches painted on good photographs
     python benchmarks/detector.py FOLDER [FOLDER ...] --work FOLDER MODE [--seeds 0 1 2]
 """
 
-import argparse
 import itertools
 import json
 import os
@@ -656,13 +655,8 @@ MODES = {
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
-    parser.add_argument("--work", type=Path, required=True, metavar="FOLDER")
+    parser = detector_data.parser(__doc__)
     parser.add_argument("mode", choices=MODES)
     parser.add_argument("--seeds", type=int, nargs="+", default=[])
-    parser.add_argument("--categories", nargs="+")
     chosen = parser.parse_intermixed_args()
     main(chosen.folders, chosen.work, chosen.mode, chosen.seeds, chosen.categories)

@@ -3,6 +3,7 @@
 Several folders become one data set: links to their files, below one root.
 """
 
+import argparse
 import fcntl
 import json
 from dataclasses import dataclass
@@ -136,6 +137,15 @@ def _describe(images: pixels.Store, work: Path, settings: params.Params) -> None
         engine=engine.version(describe),
     )
     print(f"{computed} of {len(images)} images went through the backbone", flush=True)
+
+
+def parser(about: str) -> argparse.ArgumentParser:
+    """What the commands on real products have in common: FOLDER, --work, --categories."""
+    made = argparse.ArgumentParser(description=about, formatter_class=argparse.RawTextHelpFormatter)
+    made.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
+    made.add_argument("--work", type=Path, required=True, metavar="FOLDER")
+    made.add_argument("--categories", nargs="+")
+    return made
 
 
 def append(rows: list[dict], path: Path) -> pd.DataFrame:

@@ -14,7 +14,6 @@ slow         good test photographs get darker, softer or shift sideways a little
     python benchmarks/drift.py FOLDER [FOLDER ...] --work FOLDER [--categories …] [--seed 0]
 """
 
-import argparse
 from collections.abc import Callable
 from pathlib import Path
 
@@ -137,12 +136,7 @@ def _said(
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
-    parser.add_argument("--work", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--categories", nargs="+")
+    parser = detector_data.parser(__doc__)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--memory", type=int, default=500, help="patches of each category")
     chosen = parser.parse_intermixed_args()

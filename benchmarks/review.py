@@ -18,7 +18,6 @@ the order was chosen by.
     python benchmarks/review.py FOLDER [FOLDER ...] --work FOLDER [--categories …] [--seeds 0 1 2]
 """
 
-import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -199,12 +198,7 @@ def _signed(values: pd.Series) -> str:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
-    parser.add_argument("--work", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--categories", nargs="+")
+    parser = detector_data.parser(__doc__)
     parser.add_argument("--orders", nargs="+", choices=ORDERS, default=list(ORDERS))
     parser.add_argument("--memory", type=int, default=500, help="patches of each category")
     parser.add_argument("--stand-in", action="store_true", help="pooled features alone: seconds")

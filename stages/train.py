@@ -37,6 +37,7 @@ def train() -> None:
             settings.train,
             state=paths.TRAINING_STATE,
             epoch_done=stage.epochs(settings.train.epochs, live.epoch),
+            resumed=live.resumed,
         )
         if result.progress.diverged:
             print(f"train: {training.diverged(result.progress, settings.train)}", flush=True)

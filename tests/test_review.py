@@ -25,7 +25,7 @@ from twinhead.dataset import pixels
 from twinhead.errors import InputError
 from twinhead.ingest import answers, decoding, layout, quality
 from twinhead.partition import assignment, duplicates
-from twinhead.review import improvement, queue, record
+from twinhead.review import held_out, improvement, queue, record
 
 RED = ((150, 60, 50), (48, 48))
 """The colour and the size of a bolt."""
@@ -378,7 +378,7 @@ def sitting(finished, network, folder, tmp_path, monkeypatch):
     def begin(reviewed: Path | None = None, with_data: bool = True) -> server.Server:
         settings, table = params.load(), tmp_path / "answers.csv"
         known = photographs.workspace(settings) if with_data else None
-        given, model = answers.read(table), photographs.digest(paths.MODEL)
+        given, model = answers.read(table), held_out.digest(paths.MODEL)
         candidates = photographs.gather(network, model, known, reviewed, given)
         root = folder if with_data else None
         asked = server.Review(candidates, "ann", table, tmp_path / "reviewed", root)

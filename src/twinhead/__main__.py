@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from twinhead import errors, paths, stage
+from twinhead.drift import FALSE_ALARMS
 from twinhead.errors import InputError
 from twinhead.serving import formats, predict, watch
 
@@ -201,7 +202,7 @@ def _parser() -> argparse.ArgumentParser:
         "--false-alarms",
         metavar="SHARE",
         type=float,
-        default=0.01,
+        default=FALSE_ALARMS,
         help="share of undisturbed checks that say drift, by the tests' theory (default:"
         " %(default)s)",
     )

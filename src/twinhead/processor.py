@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -74,15 +76,22 @@ def cores() -> int:
 
 def load() -> Any:
     """OpenVINO without what reports its use; whoever wants that can import it afterwards."""
-    hidden = REPORTS not in sys.modules
-    if hidden:
-        sys.modules[REPORTS] = None  # type: ignore[assignment]  # then importing it fails
-    try:
+    with without(REPORTS):
         import openvino
+    return openvino
+
+
+@contextmanager
+def without(module: str) -> Iterator[None]:
+    """Let a module be missing to what is imported meanwhile, unless it is there already."""
+    hidden = module not in sys.modules
+    if hidden:
+        sys.modules[module] = None  # type: ignore[assignment]  # then importing it fails
+    try:
+        yield
     finally:
         if hidden:
-            del sys.modules[REPORTS]
-    return openvino
+            del sys.modules[module]
 
 
 def version() -> str:

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import fisher_exact, ks_2samp
 
-FALSE_ALARMS = 0.01
-"""The share of undisturbed comparisons that raise an alarm, by the tests' theory."""
+from twinhead.drift import FALSE_ALARMS
+
 LEAST = 8
 """Photographs of a category, at least; of fewer nothing is said."""
 UNKNOWN = "share unknown"

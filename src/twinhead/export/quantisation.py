@@ -8,7 +8,6 @@ of large numbers.
 import contextlib
 import io
 import logging
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -101,13 +100,7 @@ def _before_convolutions(operations: list) -> set[str]:
 def _import() -> Any:
     """NNCF without what reports its use, and without its remarks on each operation."""
     processor.load()
-    hidden = REPORTS not in sys.modules
-    if hidden:
-        sys.modules[REPORTS] = None  # type: ignore[assignment]  # then importing it fails
-    try:
+    with processor.without(REPORTS):
         import nncf
-    finally:
-        if hidden:
-            del sys.modules[REPORTS]
     nncf.set_log_level(logging.ERROR)
     return nncf

@@ -21,7 +21,7 @@ from twinhead.dataset import splits
 from twinhead.dataset.features import POOLED
 from twinhead.dataset.store import Store
 from twinhead.errors import InputError
-from twinhead.model import fitting, network
+from twinhead.model import fitting, network, training_code
 from twinhead.model.batches import PREDICT_SIZE, Batches
 from twinhead.model.inference import Source
 from twinhead.model.moments import Moments
@@ -103,6 +103,7 @@ def train(
     settings: params.Train,
     state: Path,
     epoch_done: EpochDone = lambda row, seconds: None,
+    resumed: Callable[[list[dict[str, float]]], None] = lambda rows: None,
 ) -> Result:
     """Fit a new network to the train split, judging each epoch on val.
 
@@ -111,7 +112,7 @@ def train(
             catalog row i.
         frame: the catalog. split: each row's split.
         state: folder for what a killed training needs to go on; to be removed when the result is
-        kept.
+        kept. resumed: takes the history of one that goes on, before its next epoch.
 
     The same arguments give the same weights on one machine, whether or not the training was killed
     and started again in between. Where the loss stops being a number the training ends, and the
@@ -131,6 +132,8 @@ def train(
     compile_for(fitted_part, settings, tasks, steps=len(lessons))
     fingerprint = _fingerprint(frame, split, (inputs.shape, image_size), model_settings, settings)
     progress = _resume(fitted_part, state, fingerprint)
+    if progress.history:
+        resumed(progress.history)
     validation = Batches(inputs, rows[splits.VAL], targets)
     for epoch in range(len(progress.history) + 1, settings.epochs + 1):
         if epoch - 1 - progress.best_epoch >= settings.patience:
@@ -360,10 +363,7 @@ def _fingerprint(
     """Name everything that decides the outcome: data, params and the code that trains."""
     seen = sha256(frame.to_csv().encode() + split.to_csv().encode())
     seen.update(str((sizes, model_settings, settings)).encode())
-    package = Path(__file__).parents[1]
-    for folder in ("backbones", "dataset", "model"):
-        for source in sorted((package / folder).rglob("*.py")):
-            seen.update(source.read_bytes())
+    seen.update(training_code.digest().encode())
     return seen.hexdigest()
 
 

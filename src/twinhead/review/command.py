@@ -25,7 +25,7 @@ def review(options: Namespace) -> int:
     if options.folder is None and settings is None:
         raise InputError("there is no params.yaml here; name a folder of photographs")
     with stage.loading():
-        from twinhead.review import photographs, server
+        from twinhead.review import held_out, photographs, server
         from twinhead.serving import models, predictor
 
     known = None
@@ -34,7 +34,7 @@ def review(options: Namespace) -> int:
     with models.located(options.model) as place:
         network = predictor.load(place)
         file = place / predictor.STORED / paths.MODEL.name if place.is_dir() else place
-        model = photographs.digest(file)
+        model = held_out.digest(file)
     photographs.looker(network)
     candidates = photographs.gather(network, model, known, options.folder, given)
     for fault in candidates.unread:

@@ -1,5 +1,6 @@
 """What networks said of photographs that they hadn't learned from."""
 
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,13 @@ FINE, LEARNED = "fine", "learned"
 """Readings, as model/readings.py names them; the report shall not have to import Keras for it."""
 UNUSUAL = 2.5
 """As model/detector.py has it."""
+MODEL_DIGITS = 12
+"""Of a model's digest, in the table of answers."""
+
+
+def digest(path: Path) -> str:
+    """What the table of answers calls a model: the first digits of its file's SHA-256."""
+    return sha256(path.read_bytes()).hexdigest()[:MODEL_DIGITS]
 
 
 def said(predictions: pd.DataFrame, crossfit: pd.DataFrame) -> pd.DataFrame:

@@ -9,7 +9,6 @@ import json
 from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import dataclass
-from hashlib import sha256
 
 import numpy as np
 import pandas as pd
@@ -21,8 +20,6 @@ from twinhead.ingest import answers
 from twinhead.review import held_out
 
 RESAMPLES = 1000
-MODEL_DIGITS = 12
-"""Of a model's digest, in the table of answers."""
 ON = {"test": "test, the images of both", "reviewed": "the answered photographs, held out"}
 
 
@@ -210,6 +207,4 @@ def _change(found: dict, kind: str) -> str:
 
 
 def _digest() -> str:
-    if not paths.MODEL.exists():
-        return ""
-    return sha256(paths.MODEL.read_bytes()).hexdigest()[:MODEL_DIGITS]
+    return held_out.digest(paths.MODEL) if paths.MODEL.exists() else ""

@@ -22,7 +22,6 @@ from twinhead.ingest import answers, images, layout
 from twinhead.model import detector, network
 from twinhead.model.batches import PREDICT_SIZE
 from twinhead.review import held_out, queue
-from twinhead.review.improvement import MODEL_DIGITS
 from twinhead.serving import photographs
 from twinhead.serving.predictor import Predictor
 
@@ -184,11 +183,6 @@ def workspace(settings: params.Params) -> Known:
 def of_rows(known: Known, row: int) -> np.ndarray:
     """A catalog row's photograph as the network sees it: (size, size, 3), uint8."""
     return np.asarray(known.images[row])
-
-
-def digest(path: Path) -> str:
-    """What the table of answers calls a model: the first digits of its file's SHA-256."""
-    return sha256(path.read_bytes()).hexdigest()[:MODEL_DIGITS]
 
 
 def _of_folder(

@@ -1,6 +1,7 @@
 """Write answers down, one at a time: what was confirmed is on the disk, whatever happens next."""
 
 import csv
+import errno
 import io
 import os
 from collections.abc import Iterator
@@ -89,7 +90,7 @@ def _add(handle: int, data: bytes, size: int) -> None:
     try:
         written = os.write(handle, data)  # one call: killed, it has been made or not
         if written < len(data):
-            raise OSError(28, os.strerror(28))
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.fsync(handle)
     except OSError:
         os.ftruncate(handle, size)

@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from hashlib import sha256
 
 import pandas as pd
-from mlflow.entities import Metric, RunStatus, RunTag
+from mlflow.entities import RunStatus, RunTag
 from mlflow.tracking import MlflowClient
 
 from twinhead import errors, params, paths
 from twinhead import stage as runner
 from twinhead.tracking import identity, metrics, runs, store
-from twinhead.tracking.live import FAILURE_TAG, Live, spared
+from twinhead.tracking.live import FAILURE_TAG, Live, log_points, spared
 from twinhead.tracking.training_log import FOLDER, TrainingLog
 
 FILES = {
@@ -101,7 +101,7 @@ def _send(run_id: str, stage: str, log: TrainingLog) -> None:
         return
     if paths.metrics(stage) in found:
         measured = json.loads(paths.metrics(stage).read_text(encoding="utf-8"))
-        _log_points(run_id, metrics.of_stage(stage, measured))
+        log_points(run_id, metrics.of_stage(stage, measured))
     if stage == "train":
         _send_curves(run_id, log.read())
     for path in found:
@@ -130,12 +130,7 @@ def _send_curves(run_id: str, page: dict) -> None:
         ]
         tags = [RunTag(f"machine.{name}", fact) for name, fact in page["machine"].items()]
         client.log_batch(run_id, tags=tags)
-    _log_points(run_id, points)
-
-
-def _log_points(run_id: str, points: list[Metric]) -> None:
-    for start in range(0, len(points), 1000):  # the most that a server takes at once
-        MlflowClient().log_batch(run_id, points[start : start + 1000])
+    log_points(run_id, points)
 
 
 def _up_to(stage: str) -> list[str]:

@@ -4,6 +4,7 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
+from twinhead import processor
 from twinhead.model import precision
 
 VERSIONS = ("tensorflow", "keras", "openvino", "numpy", "scikit-learn", "pillow")
@@ -13,7 +14,7 @@ def facts() -> dict[str, str]:
     """Processor, cores, system, versions and whether oneDNN's kernels are on, by name."""
     return {
         "processor": precision.field("model name") or platform.processor() or platform.machine(),
-        "cores": str(cores()),
+        "cores": str(processor.cores()),
         "system": platform.platform(),
         "bfloat16": str(precision.has_bfloat16()).lower(),
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "on"),
@@ -27,10 +28,3 @@ def _version(library: str) -> str:
         return version(library)
     except PackageNotFoundError:  # as OpenVINO may be, which has a stand-in
         return "none"
-
-
-def cores() -> int:
-    """How many cores this process may use; all of the machine's where the system doesn't say."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS, nor on Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

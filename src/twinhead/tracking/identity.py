@@ -5,12 +5,11 @@ from hashlib import sha256
 from pathlib import Path
 
 from twinhead import params, paths
+from twinhead.model import training_code
 from twinhead.tracking import workspace
 
 PARAMS_TAG, DATA_TAG, MODEL_TAG = "twinhead.params", "twinhead.data", "twinhead.model"
 CODE_TAG, WORKSPACE_TAG = "twinhead.code", "twinhead.workspace"
-TRAINING_CODE = ("backbones", "dataset", "model")
-"""The folders whose code decides what a training makes of its data."""
 
 
 def inputs(settings: params.Params) -> dict[str, str]:
@@ -18,7 +17,7 @@ def inputs(settings: params.Params) -> dict[str, str]:
     return {
         PARAMS_TAG: params_digest(settings),
         DATA_TAG: data_digest(),
-        CODE_TAG: code_digest(),
+        CODE_TAG: training_code.digest(),
         WORKSPACE_TAG: workspace.current(),
     }
 
@@ -30,15 +29,6 @@ def result(settings: params.Params) -> dict[str, str]:
         DATA_TAG: data_digest(),
         MODEL_TAG: file_digest(paths.MODEL),
     }
-
-
-def code_digest() -> str:
-    """The identity of the code that trains: SHA-256."""
-    package, seen = Path(__file__).parents[1], sha256()
-    for folder in TRAINING_CODE:
-        for source in sorted((package / folder).rglob("*.py")):
-            seen.update(source.read_bytes())
-    return seen.hexdigest()
 
 
 def params_digest(settings: params.Params) -> str:

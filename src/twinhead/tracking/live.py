@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from mlflow.entities import RunStatus
+from mlflow.entities import Metric, RunStatus
 from mlflow.tracking import MlflowClient
 
 from twinhead.errors import InputError
@@ -43,6 +43,14 @@ class Live:
             points = metrics.of_epoch(row) + [metrics.point("seconds_per_epoch", seconds, epoch)]
             MlflowClient().log_batch(self.run_id, points)
 
+    def resumed(self, history: list[dict[str, float]]) -> None:
+        """Log the epochs that a killed training hadn't sent, before the next ones."""
+        rows = [row for row in history if (int(row["epoch"]), row["train_loss"]) not in self.logged]
+        if not self.run_id or not rows:
+            return
+        with spared(self):
+            log_points(self.run_id, [point for row in rows for point in metrics.of_epoch(row)])
+
     def close(self, status: int, reason: str) -> None:
         if not self.run_id:
             return
@@ -72,6 +80,11 @@ class Live:
         closing.join(PATIENCE)
         if closing.is_alive():
             print(f"{self.stage}: MLflow at {store.address()} doesn't answer; the run isn't marked")
+
+
+def log_points(run_id: str, points: list[Metric]) -> None:
+    for start in range(0, len(points), 1000):  # the most that a server takes at once
+        MlflowClient().log_batch(run_id, points[start : start + 1000])
 
 
 @contextmanager
