@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import create_autospec
 from zlib import crc32
 
 import numpy as np
@@ -27,6 +28,7 @@ from twinhead.ingest import decoding, layout, quality
 from twinhead.ingest.images import read as read_image
 from twinhead.model import training
 from twinhead.plots import evaluation as plots
+from twinhead.tracking.live import Live
 
 STAGES = ("index", "split", "features", "train", "evaluate", "embed", "explain", "plots", "report")
 COLOURS = ((150, 60, 50), (60, 140, 60), (60, 70, 160))
@@ -55,7 +57,7 @@ def run(tmp_path, monkeypatch) -> Callable[..., SimpleNamespace]:
 
     @contextmanager
     def silent(stage, settings):
-        yield SimpleNamespace(epoch=lambda row, seconds: None)
+        yield create_autospec(Live, instance=True)
 
     monkeypatch.setattr(tracking, "running", silent)
     monkeypatch.setattr(tracking, "record", lambda *given, **named: None)
