@@ -5,8 +5,10 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import IO
@@ -15,6 +17,7 @@ import cases
 import numpy as np
 import pandas as pd
 import pytest
+import warm
 import yaml
 from cases import case  # noqa: F401
 from PIL import Image
@@ -53,6 +56,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if forking.cache_info().currsize:
+        forking().close()
     paths = session.config.args == session.config.getini("testpaths")
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = bool(reporter and reporter.stats.get("skipped"))
@@ -223,6 +228,11 @@ def environment(**variables: str) -> dict[str, str]:
     return kept | variables
 
 
+@cache
+def forking() -> warm.Programs:
+    return warm.Programs(Path(tempfile.mkdtemp(prefix="warm")))
+
+
 @dataclass(frozen=True)
 class Workspace:
     """A git and DVC repository with the whole pipeline, as a user has it."""
@@ -230,8 +240,8 @@ class Workspace:
     root: Path
 
     def run(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run a command as a user would, with the tests' own Python first in PATH."""
-        started = self.start(*command, **variables)
+        """Run a command as a user would; Python and DVC by forks, which begin sooner."""
+        started = self.start(*command, programs=forking().folder, **variables)
         said, _ = started.communicate()
         return subprocess.CompletedProcess(command, started.returncode, said)
 
@@ -240,10 +250,15 @@ class Workspace:
         *command: str,
         group: bool = False,
         stdout: int | IO[str] = subprocess.PIPE,
+        programs: Path = Path(sys.executable).parent,
         **variables: str,
     ) -> subprocess.Popen[str]:
-        """Start it, without waiting for its end; as a process group of its own, if asked."""
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        """Start it, without waiting for its end; as a process group of its own, if asked.
+
+        programs: the folder where it looks first for `python` and `dvc`.
+        """
+        places = (programs, Path(sys.executable).parent, os.environ["PATH"])
+        path = os.pathsep.join(map(str, places))
         return subprocess.Popen(
             command,
             cwd=self.root,
