@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Iterable
 
 import pandas as pd
 import yaml
@@ -19,26 +20,28 @@ def finish(cases: dict[str, list[str]]) -> pd.DataFrame:
     The runs are rows of `tracking.runs.finished`.
     """
     digests = {name: identity.params_digest(_settings(changes)) for name, changes in cases.items()}
-    known = _judged()
+    known = _judged(digests.values())
     for name in (name for name in cases if digests[name] not in known.index):
         _dvc("exp", "remove", name, check=False, capture_output=True)
         flags = [flag for change in cases[name] for flag in ("-S", change)]
         _dvc("exp", "run", "--queue", "--name", name, *flags, "evaluate")
     # One at a time: the seconds of two trainings that share a processor say nothing.
     _dvc("exp", "run", "--run-all", "--jobs", "1")
-    found = _judged()
+    found = _judged(digests.values())
     if missing := [name for name in cases if digests[name] not in found.index]:
         sys.exit(f"no finished run for {missing}; `dvc queue status` and `dvc queue logs` say why")
     return found.loc[list(digests.values())].set_index(pd.Index(cases))
 
 
-def _judged() -> pd.DataFrame:
-    """The newest run of each set of params that has got as far as `evaluate`."""
-    runs = tracked.finished(params.load())
-    if "tags.twinhead.evaluate" not in runs:
-        return pd.DataFrame()
-    runs = runs[runs["tags.twinhead.evaluate"].notna()]
-    return runs.drop_duplicates("tags.twinhead.params").set_index("tags.twinhead.params")
+def _judged(digests: Iterable[str]) -> pd.DataFrame:
+    """The newest run of each of these sets of params that has got as far as `evaluate`."""
+    settings, tag = params.load(), identity.PARAMS_TAG
+    found = []
+    for digest in digests:
+        runs = tracked.finished(settings, tag, digest)
+        if "tags.twinhead.evaluate" in runs:
+            found.append(runs[runs["tags.twinhead.evaluate"].notna()].head(1))
+    return pd.concat(found).set_index(f"tags.{tag}") if found else pd.DataFrame()
 
 
 def spread(values: pd.Series, digits: int = 3) -> str:

@@ -39,14 +39,14 @@ def explore(changes: list[str], jobs: int) -> None:
     shown = ("--only-changed", "--hide-workspace", "--keep", "val_auroc|test_auroc")
     sorting = ("--sort-by", "val_auroc_mean", "--sort-order", "desc", "--drop", UNSHOWN)
     dvc("exp", "show", "--no-pager", *shown, *sorting)
-    print(table(runs.finished(params.load())).to_string(index=False))
+    _, baseline = experiment.current()
+    ours = runs.finished(params.load(), runs.BASELINE_TAG, baseline)
+    print(table(ours).to_string(index=False))
 
 
 def table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs of this commit's experiments, the best on val, which chooses, first."""
-    _, baseline = experiment.current()
-    ours = runs[runs["tags.dvc.baseline"] == baseline]
-    chosen = ours.reindex(columns=list(COLUMNS)).rename(columns=COLUMNS)
+    """The columns to show, the best on val, which chooses, first."""
+    chosen = runs.reindex(columns=list(COLUMNS)).rename(columns=COLUMNS)
     return chosen.sort_values("val AUROC", ascending=False).round(3)
 
 

@@ -225,5 +225,5 @@ def test_a_wish_for_what_is_not_there_is_one_line(finished, tmp_path, monkeypatc
         registry.crown(settings, "1")
     done = finished.run("python", "-m", "twinhead", "champion", "nobody")
     assert done.returncode == 2
-    said = "champion: error: nobody: no version or run of twinhead; its versions: 1\n"
+    said = "champion: error: nobody: no version or run of twinhead; its newest: 1\n"
     assert done.stdout == said

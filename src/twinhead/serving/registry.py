@@ -36,6 +36,8 @@ SERVED_TAG = "twinhead.served"
 """On a run and on a version: the digest of the network and of what its answers need beside it."""
 CHALLENGE_TAG = "twinhead.challenge"
 """On a version: how many have challenged a champion on the same data, with it."""
+SHOWN = 100
+"""Runs or versions that one call asks the store for, of however many there are."""
 DOUBT = 0.05
 """The chance that some challenger, of however many, wins without being better."""
 SERVED = Path(__file__).with_name("pyfunc.py")
@@ -76,13 +78,13 @@ def crown(settings: params.Params, wanted: str) -> str:
     """
     name = _connect(settings)
     with store.alone():
-        known = _versions(name)
-        digests = {run.data.tags.get(SERVED_TAG) for run in _runs(settings, wanted)} - {None}
-        of_run = [one for one in known if one.tags.get(SERVED_TAG) in digests]
-        found = [one for one in known if str(one.version) == wanted] or of_run
+        found = _versions(name, f"version_number = {wanted}") if wanted.isdecimal() else []
+        for run in _runs(settings, wanted) if not found else []:
+            if digest := run.data.tags.get(SERVED_TAG):
+                found += _versions(name, _tagged(SERVED_TAG, digest))
         if not found:
-            numbers = ", ".join(str(one.version) for one in known) or "none"
-            raise InputError(f"{wanted}: no version or run of {name}; its versions: {numbers}")
+            numbers = ", ".join(str(one.version) for one in _versions(name)) or "none"
+            raise InputError(f"{wanted}: no version or run of {name}; its newest: {numbers}")
         before, chosen = _champion(name), found[0].version
         MlflowClient().set_registered_model_alias(name, CHAMPION, chosen)
     instead = f" instead of version {before}" if before not in (None, str(chosen)) else ""
@@ -90,14 +92,16 @@ def crown(settings: params.Params, wanted: str) -> str:
 
 
 def listing(settings: params.Params) -> str:
-    """The registered versions, newest first, with their runs; the champion is marked."""
+    """The newest registered versions, newest first, with their runs; the champion is marked."""
     name = _connect(settings)
-    champion = _champion(name)
-    names = {run.info.run_id: run.info.run_name for run in _runs(settings)}
+    champion, known = _champion(name), _versions(name)
+    if champion is not None and champion not in {str(one.version) for one in known}:
+        known += _versions(name, f"version_number = {champion}")
+    names = {run.info.run_id: run.info.run_name for run in _runs_of(settings, known)}
     lines = [
         f"version {one.version}  run {one.run_id} {names.get(one.run_id, '(deleted)')}"
         + (f"  {CHAMPION}" if str(one.version) == champion else "")
-        for one in _versions(name)
+        for one in known
     ]
     return "\n".join(lines) or f"no version of {name} is registered; `dvc repro` registers one"
 
@@ -210,21 +214,20 @@ def _example() -> pd.DataFrame:
 def _register(settings: params.Params, run: Run, model_id: str, digest: str) -> str:
     """Make a version of a new model, compare it with the champion, and say what came of it."""
     client, name = MlflowClient(), _name(settings)
-    source, known = f"models:/{model_id}", _versions(name)
-    for one in known:
-        if one.source == source:
-            client.set_model_version_tag(name, one.version, SERVED_TAG, digest)
-            return f"version {one.version} of {name} is renewed"
-        if one.tags.get(SERVED_TAG) == digest:
-            return f"the same as version {one.version} of {name}"
-    if not known and not _exists(name):
+    source = f"models:/{model_id}"
+    for one in _versions(name, f"source_path = '{source}'"):
+        client.set_model_version_tag(name, one.version, SERVED_TAG, digest)
+        return f"version {one.version} of {name} is renewed"
+    for one in _versions(name, _tagged(SERVED_TAG, digest)):
+        return f"the same as version {one.version} of {name}"
+    if not _exists(name):
         client.create_registered_model(name, description="Photographs in, answers out.")
     tags = {SERVED_TAG: digest, identity.DATA_TAG: run.data.tags[identity.DATA_TAG]}
     champion = _champion(name)
     better, why = True, "it is the first"
     if champion is not None:
-        same = [one for one in known if one.tags.get(identity.DATA_TAG) == tags[identity.DATA_TAG]]
-        number = sum(CHALLENGE_TAG in one.tags for one in same) + 1
+        same = _versions(name, _tagged(identity.DATA_TAG, tags[identity.DATA_TAG]))
+        number = max((int(one.tags.get(CHALLENGE_TAG, 0)) for one in same), default=0) + 1
         better, why = _challenge(name, champion, tags, number)
         tags[CHALLENGE_TAG] = str(number)
     made = client.create_model_version(name, source, run.info.run_id, tags=tags, model_id=model_id)
@@ -323,10 +326,18 @@ def _name(settings: params.Params) -> str:
     return re.sub(r"[/:'\"\\]", "-", settings.tracking.experiment)
 
 
-def _versions(name: str) -> list[ModelVersion]:
-    """Newest first."""
-    found = MlflowClient().search_model_versions(f"name = '{name}'")
-    return sorted(found, key=lambda one: int(one.version), reverse=True)
+def _versions(name: str, wanted: str = "") -> list[ModelVersion]:
+    """The newest of a model's versions of which this filter is true, newest first."""
+    asked = " and ".join(filter(None, (f"name = '{name}'", wanted)))
+    return list(
+        MlflowClient().search_model_versions(
+            asked, max_results=SHOWN, order_by=["version_number DESC"]
+        )
+    )
+
+
+def _tagged(tag: str, value: str) -> str:
+    return f"tags.`{tag}` = '{value}'"
 
 
 def _champion(name: str) -> str | None:
@@ -340,9 +351,22 @@ def _exists(name: str) -> bool:
     return bool(MlflowClient().search_registered_models(f"name = '{name}'"))
 
 
-def _runs(settings: params.Params, wanted: str | None = None) -> list[Run]:
-    """The experiment's runs, or those of this id or name."""
+def _runs(settings: params.Params, wanted: str) -> list[Run]:
+    """The experiment's runs of this id or name."""
+    quoted = wanted.replace("'", "")
+    for attribute in ("run_id", "run_name"):
+        if found := _search(settings, f"attributes.{attribute} = '{quoted}'"):
+            return found
+    return []
+
+
+def _runs_of(settings: params.Params, known: list[ModelVersion]) -> list[Run]:
+    ids = ", ".join(f"'{one.run_id}'" for one in known)
+    return _search(settings, f"attributes.run_id IN ({ids})") if ids else []
+
+
+def _search(settings: params.Params, wanted: str) -> list[Run]:
     experiment = MlflowClient().get_experiment_by_name(settings.tracking.experiment)
-    ids = [experiment.experiment_id] if experiment else []
-    found = MlflowClient().search_runs(ids, max_results=50_000) if ids else []
-    return [run for run in found if wanted in (None, run.info.run_id, run.info.run_name)]
+    if experiment is None:
+        return []
+    return list(MlflowClient().search_runs([experiment.experiment_id], wanted, max_results=SHOWN))

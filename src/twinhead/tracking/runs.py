@@ -129,13 +129,14 @@ def add(settings: params.Params, group: str, values: dict[str, float], step: int
     return known[0]
 
 
-def finished(settings: params.Params) -> pd.DataFrame:
-    """All finished runs, newest first, as `mlflow.search_runs` gives them, with training `seconds`.
+def finished(settings: params.Params, tag: str, value: str) -> pd.DataFrame:
+    """The finished runs whose tag has this value, newest first, with training `seconds`.
 
-    These are the epochs' median times their number: what else a machine does now and then counts
-    less.
+    As `mlflow.search_runs` gives them. The seconds are the epochs' median times their number: what
+    else a machine does now and then counts less.
     """
-    table = mlflow.search_runs([store.connect(settings)], "attributes.status = 'FINISHED'")
+    wanted = f"attributes.status = 'FINISHED' and tags.`{tag}` = '{value}'"
+    table = mlflow.search_runs([store.connect(settings)], wanted)
     history = MlflowClient().get_metric_history
     table["seconds"] = [
         median(taken.values()) * len(taken) if taken else math.nan
