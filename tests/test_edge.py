@@ -15,6 +15,7 @@ import pytest
 import small
 from conftest import CATEGORIES, SIZE, Built, Workspace
 from matplotlib import colormaps
+from test_hostile_images import REFUSED
 
 from twinhead import edge, params, paths, processor
 from twinhead.errors import InputError
@@ -285,3 +286,13 @@ def test_a_killed_run_is_gone_on_with_to_the_same_bytes(exported, folder, tmp_pa
     assert code == 0 and err.rstrip().endswith("had been answered before")
     assert small.run(small.TWINHEAD, *arguments, "whole.csv", folder=tmp_path)[0] == 0
     assert file.read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_hostile_photographs_are_refused_in_one_line_each(made, folder, case):
+    runtime = edge.load(made.folder)
+    for make in REFUSED.values():
+        with pytest.raises(InputError) as caught:
+            runtime.answer([make()])
+        assert str(caught.value).isprintable()
+    assert len(runtime.answer([folder / "bolt/test/good/000.png"])) == 1
+    case("Images", "the edge runtime meets each of those that are refused", "refused in one line")

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import REPOSITORY, SIZE, Built, photograph, save
+from test_hostile_images import REFUSED
 
 from twinhead import __main__ as commands
 from twinhead import files, params, paths
@@ -695,3 +696,13 @@ def test_the_names_that_two_files_have_agree():
 
     assert (held_out.FINE, held_out.LEARNED) == (readings.FINE, readings.LEARNED)
     assert held_out.UNUSUAL == detector.UNUSUAL
+
+
+def test_hostile_photographs_are_left_out_by_name(sitting, tmp_path, case):
+    new("good.png", 5, False, tmp_path)
+    for number, make in enumerate(REFUSED.values()):
+        (tmp_path / "line" / f"{number}.png").write_bytes(make())
+    served = sitting(tmp_path / "line")
+    assert len(served.review.candidates.unread) == len(REFUSED)
+    assert ask(served, page(served, "photograph/0"))[0] == 200
+    case("Images", "`review` meets each of those that are refused", "left out by name")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import small
 from conftest import SIZE, Workspace, environment
+from test_hostile_images import REFUSED
 
 from twinhead import edge, paths
 from twinhead.errors import InputError
@@ -252,3 +253,15 @@ def test_what_cannot_be_watched_is_told_at_once(arrival, tmp_path):
     )
     assert code == 2 and out == "" and err.startswith("watch: error: ")
     assert "is no folder; expected the one that photographs come to" in err
+
+
+def test_hostile_photographs_are_named_and_the_next_one_is_answered(started, arrival, folder, case):
+    for number, make in enumerate(REFUSED.values()):
+        (arrival / f"{number}.png").write_bytes(make())
+    process = started("--patience", "0.2")
+    refused = {row["path"] for row in (line(process) for _ in REFUSED) if "error" in row}
+    assert refused == {f"{number}.png" for number in range(len(REFUSED))}
+    drop(folder / "bolt/test/good/000.png", arrival, "good.png")
+    assert line(process)["path"] == "good.png"
+    assert end(process)[0] == 0
+    case("Images", "`watch` meets each of those that are refused", "named; the next is answered")
