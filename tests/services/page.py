@@ -1,4 +1,4 @@
-"""The commands and files that docs/server.md shows, with the tests' own places in them."""
+"""The commands and files that the pages show, with the tests' own places in them."""
 
 import re
 from collections.abc import Mapping
@@ -7,7 +7,8 @@ from pathlib import Path
 
 from conftest import REPOSITORY
 
-TEXT = (REPOSITORY / "docs/server.md").read_text(encoding="utf-8")
+PAGES = ("docs/server.md", "docs/machines.md")
+TEXT = "\n".join((REPOSITORY / page).read_text(encoding="utf-8") for page in PAGES)
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 COMMANDS = [text for kind, text in BLOCKS if kind == "sh"]
 FILES = {
@@ -22,10 +23,10 @@ SECRET = "…"
 
 @dataclass
 class Page:
-    """The page as it reads once its places are exchanged for those of the tests."""
+    """The pages as they read once their places are exchanged for those of the tests."""
 
     places: Mapping[str, str]
-    """What stands on the page, and what stands for it here."""
+    """What stands on the pages, and what stands for it here."""
     secrets: Mapping[str, str]
     """By what comes before them on their line."""
 
@@ -39,7 +40,7 @@ class Page:
         return self._here(found)
 
     def write(self, name: str, root: Path | None = None) -> Path:
-        """Write one of its files, for its owner alone; `~` is `root`."""
+        """Write one of their files, for its owner alone; `~` is `root`."""
         path = Path(self._here(name).replace("~", str(root)))
         lines = [self._filled(line) for line in self._here(FILES[name]).splitlines()]
         path.parent.mkdir(parents=True, exist_ok=True)

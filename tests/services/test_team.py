@@ -1,6 +1,6 @@
-"""What docs/server.md promises a team, with PostgreSQL, an S3 and MLflow's server for real.
+"""What the pages promise a team, with PostgreSQL, an S3 and MLflow's server for real.
 
-The commands and the files are the page's own.
+The commands and the files are those of docs/server.md and docs/machines.md.
 """
 
 import base64
@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 
 import boto3
@@ -23,7 +24,8 @@ import page as shown
 import psutil
 import psycopg2
 import pytest
-from conftest import REPOSITORY, Workspace, begun, environment
+import yaml
+from conftest import REPOSITORY, Workspace, begun, environment, forking
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from page import Page
@@ -84,11 +86,6 @@ class Member:
     said: str = ""
     """What the page's commands for a result have printed."""
 
-    @property
-    def served(self) -> dict[str, str]:
-        """The environment in which a command reaches the server."""
-        return self.variables | {"MLFLOW_TRACKING_URI": self.team.server.address}
-
     def bash(self, command: str) -> str:
         """Run a block of the page, which must succeed."""
         with closing_group(self.start(command)) as started:
@@ -101,7 +98,14 @@ class Member:
 
     def start(self, command: str) -> subprocess.Popen[str]:
         shell = ("bash", "-euo", "pipefail", "-c")
-        return self.workspace.start(*shell, command, group=True, **self.variables)
+        programs = forking().folder
+        return self.workspace.start(
+            *shell, command, group=True, programs=programs, **self.variables
+        )
+
+
+def served(team: Team, command: str) -> str:
+    return f"export MLFLOW_TRACKING_URI={team.server.address}\n{command}"
 
 
 def password(name: str) -> str:
@@ -150,6 +154,7 @@ def team(folder: Path) -> Iterator[Team]:
                 "127.0.0.1:5000": f"127.0.0.1:{tracking}",
                 "--port 5000": f"--port {tracking}",
                 "--port 5001": f"--port {serving}",
+                "-S train.seed=1,2": "-S model.backbone=cnn -S train.seed=7",
                 "predict photos/": f"predict '{folder}'",
                 "make track": f"make --file '{REPOSITORY / 'Makefile'}' READY= track",
             },
@@ -209,6 +214,10 @@ def ann(team: Team, folder: Path) -> Member:
     """She runs the pipeline as the page says, and asks for the champion's answers."""
     variables = team.join("ann")
     member = Member(begun(team.root / "ann/twinhead", folder), variables, team)
+    pipeline = yaml.safe_load((member.workspace.root / "dvc.yaml").read_text(encoding="utf-8"))
+    del pipeline["stages"]["sample"]  # they have photographs of their own
+    text = yaml.safe_dump(pipeline, sort_keys=False)
+    (member.workspace.root / "dvc.yaml").write_text(text, encoding="utf-8")
     member.said = member.bash(team.page.command("dvc repro"))
     member.workspace.git("add", ".")
     member.workspace.git("commit", "--quiet", "--message", "First results")
@@ -220,6 +229,10 @@ def pushed(ann: Member) -> Member:
     """She gives her result to the others."""
     ann.bash(ann.team.page.command("dvc remote add"))
     ann.workspace.git("commit", "--quiet", "--all", "--message", "Share the results")
+    origin = str(ann.team.root / "origin")
+    ann.workspace.git("init", "--quiet", "--bare", origin)
+    ann.workspace.git("remote", "add", "origin", origin)
+    ann.workspace.git("push", "--quiet", "origin", "HEAD")
     ann.bash(ann.team.page.command("dvc push"))
     return ann
 
@@ -229,10 +242,10 @@ def bob(pushed: Member) -> Member:
     """He clones the repository, and takes her result over."""
     team, clone = pushed.team, Workspace(pushed.team.root / "bob/twinhead")
     variables = team.join("bob")
-    pushed.workspace.git("clone", "--quiet", ".", str(clone.root))
+    pushed.workspace.git("clone", "--quiet", str(team.root / "origin"), str(clone.root))
     member = Member(clone, variables, team)
     command = team.page.command("dvc pull")
-    member.said = member.bash(f"export MLFLOW_TRACKING_URI={team.server.address}\n{command}")
+    member.said = member.bash(served(team, command))
     return member
 
 
@@ -256,6 +269,30 @@ def champion(ann: Member) -> Iterator[str]:
         started.stop()
 
 
+@pytest.fixture(scope="module")
+def queued(ann: Member, bob: Member) -> list[tuple[Member, Run]]:
+    """Both queue the same experiment, and run it at one time."""
+    started = [(one, one.start(one.team.page.command("dvc exp run --queue"))) for one in (ann, bob)]
+    for member, process in started:
+        with closing_group(process):
+            said, _ = process.communicate()
+            assert process.returncode == 0, said
+        wait_for_workers(member.workspace, 2)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        store = client(ann, monkeypatch)
+        return [(member, runs_of(member, store)[-1]) for member, _ in started]
+
+
+@pytest.fixture(scope="module")
+def taken(queued: list[tuple[Member, Run]]) -> tuple[Member, Run]:
+    """Ann with the files of Bob's experiment, and its run."""
+    (ann, _), (bob, run) = queued
+    name, page = run.data.tags["dvc.experiment"], ann.team.page
+    bob.bash(page.command("dvc exp push").replace("NAME", name))
+    ann.bash(page.command("dvc exp pull").replace("NAME", name))
+    return ann, run
+
+
 def client(member: Member, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
     monkeypatch.setenv("HOME", member.variables["HOME"])  # where the credentials are
     return MlflowClient(member.team.server.address)
@@ -263,7 +300,8 @@ def client(member: Member, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
 
 def runs_of(member: Member, store: MlflowClient) -> list[Run]:
     """The member's own, oldest first."""
-    kept = json.loads((member.workspace.root / ".journal/workspace.json").read_text())
+    file = member.workspace.root / ".journal/workspace.json"
+    kept = json.loads(file.read_text(encoding="utf-8"))
     experiment = store.get_experiment_by_name("twinhead")
     wanted = f"tags.`twinhead.workspace` = '{kept['name']}'"
     order = ["attributes.start_time"]
@@ -283,6 +321,7 @@ def test_the_pipeline_leaves_a_complete_run_in_postgresql_and_s3(ann, monkeypatc
         cursor.execute("select status from runs where run_uuid = %s", (run.info.run_id,))
         assert cursor.fetchall() == [("FINISHED",)]
     assert not (ann.workspace.root / "mlflow.db").exists()
+    assert "View run" not in ann.said and ann.said.count("MLflow run") == 1
 
 
 def test_the_registry_s_champion_answers_as_the_workspace_s_model(ann, folder):
@@ -321,6 +360,21 @@ def test_make_track_gives_the_clone_a_complete_run_that_names_the_first(ann, bob
     assert second.data.tags["twinhead.repeats"] == first.info.run_id
 
 
+def test_two_queues_at_one_time_leave_each_workspace_its_own_complete_run(queued, monkeypatch):
+    store = client(queued[0][0], monkeypatch)
+    for member, run in queued:
+        assert run.data.params["train.seed"] == "7"
+        assert_complete(member.workspace, run, store)
+    assert sum("twinhead.repeats" in run.data.tags for _, run in queued) == 1
+
+
+def test_an_experiment_of_another_machine_is_taken_over_whole(taken):
+    member, run = taken
+    model = (member.workspace.root / "models/model.keras").read_bytes()
+    assert sha256(model).hexdigest() == run.data.tags["twinhead.model"]
+    assert "Data and pipelines are up to date." in member.workspace.dvc("status")
+
+
 def test_a_database_that_dies_and_comes_back_in_mid_training_costs_nothing(bob, monkeypatch):
     bob.workspace.set({"model": {"backbone": "cnn"}, "train": {"epochs": EPOCHS, "patience": 99}})
     database, said = bob.team.database, ""
@@ -328,10 +382,10 @@ def test_a_database_that_dies_and_comes_back_in_mid_training_costs_nothing(bob, 
         for line in running.stdout:
             said += line
             if "epoch 1 of" in line:
-                with held(running):
+                with held():
                     database.stop("immediate")
             if f"epoch {EPOCHS // 2} of" in line:
-                with held(running):
+                with held():
                     database.start()
         assert running.wait() == 0, said
     store = client(bob, monkeypatch)
@@ -340,7 +394,6 @@ def test_a_database_that_dies_and_comes_back_in_mid_training_costs_nothing(bob, 
     assert_complete(bob.workspace, run, store, epochs=EPOCHS)
     seconds = store.get_metric_history(run.info.run_id, "seconds_per_epoch")
     assert sorted(point.step for point in seconds) == list(range(1, EPOCHS + 1))
-    bob.workspace.git("commit", "--quiet", "--all", "--message", "The paper's network")
 
 
 def shown_repro(member: Member) -> str:
@@ -349,33 +402,16 @@ def shown_repro(member: Member) -> str:
 
 
 @contextmanager
-def held(process: subprocess.Popen[str]) -> Iterator[None]:
-    """Let it stand still meanwhile."""
-    os.killpg(process.pid, signal.SIGSTOP)
+def held() -> Iterator[None]:
+    """Let the stages and commands that run stand still meanwhile."""
+    running = psutil.Process(forking().process.pid).children()
+    for process in running:
+        process.suspend()
     try:
         yield
     finally:
-        os.killpg(process.pid, signal.SIGCONT)
-
-
-def test_two_queues_at_one_time_leave_each_workspace_its_own_complete_run(ann, bob, monkeypatch):
-    changes = ("-S", "model.backbone=cnn", "-S", "train.epochs=2", "-S", "train.seed=7")
-    both = (ann, bob)
-    for member in both:
-        member.workspace.dvc("exp", "run", "--queue", "report", *changes)
-    started = [member.start("dvc exp run --run-all --jobs 1") for member in both]
-    for process in started:
-        with closing_group(process):
-            said, _ = process.communicate()
-            assert process.returncode == 0, said
-    store = client(ann, monkeypatch)
-    found = [[run for run in runs_of(member, store) if run.data.params["train.seed"] == "7"]
-             for member in both]  # fmt: skip
-    for member, (run,) in zip(both, found, strict=True):
-        wait_for_workers(member.workspace, 1)
-        assert run.data.tags["dvc.experiment"] in member.workspace.dvc("exp", "list", "--name-only")
-        assert_complete(member.workspace, run, store)
-    assert sum("twinhead.repeats" in run.data.tags for (run,) in found) == 1
+        for process in running:
+            process.resume()
 
 
 @pytest.mark.parametrize("page", ["/", "/api/2.0/mlflow/experiments/search?max_results=1"])
@@ -412,7 +448,7 @@ def test_no_password_ever_stood_on_a_command_line(team, ann, bob, champion):
     assert not [secret for secret in secrets if secret in seen]
 
 
-def test_what_the_page_shows_is_what_these_tests_have_run(team, pushed, bob, champion):
+def test_what_the_pages_show_is_what_these_tests_have_run(team, pushed, bob, champion, taken):
     (installing,) = set(shown.COMMANDS) - team.page.ran
     assert installing.startswith("pip install")
 
