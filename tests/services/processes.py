@@ -100,8 +100,9 @@ class Database:
         self._control("-w", "-o", options, "-l", str(self.folder / "log"), "start")
 
     def stop(self, how: str = "fast") -> None:
-        """`immediate` is as if its machine had lost its power."""
-        self._control("-w", "-m", how, "stop")
+        """Stop it if it runs; `immediate` is as if its machine had lost its power."""
+        if (self.folder / "postmaster.pid").exists():
+            self._control("-w", "-m", how, "stop")
 
     def _control(self, *arguments: str) -> None:
         user, where = self.made.system_user, ("-D", str(self.folder))
