@@ -60,7 +60,7 @@ class Served:
     def stop(self) -> None:
         if self.process:
             with suppress(ProcessLookupError):  # it has ended by itself
-                os.killpg(self.process.pid, signal.SIGTERM)
+                os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
             self.process = None
 
