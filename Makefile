@@ -3,6 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+SERVICES := $(VENV)/services-ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := src
 
@@ -16,6 +17,9 @@ run: $(READY) ## Run the pipeline: data set, training, metrics, plots, heat maps
 
 test: $(READY) ## Run the tests, by two workers
 	python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+test-services: $(SERVICES) ## Run the tests with PostgreSQL, an S3 and MLflow's server, as docs/server.md has them
+	python -m pytest tests/services
 
 lint: $(READY) ## Check style and types
 	ruff check
@@ -41,11 +45,14 @@ comparison: $(READY) ## One network with two heads against two with one, through
 paper: $(READY) ## Run the paper's network and recipe as an experiment
 	dvc exp run -S model.backbone=cnn -S data.image_size=224 -S train.schedule=constant -S train.precision=$$(python -c 'from twinhead.model import precision; print(precision.available("mixed_bfloat16"))') $(OVERRIDES)
 
-lock: ## Renew requirements.lock from pyproject.toml (for maintainers)
+lock: ## Renew the lock files from pyproject.toml (for maintainers)
 	rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet '.[pipeline,test]'
 	$(BIN)/python -m pip uninstall --quiet --yes twinhead
 	$(BIN)/python -m pip list --format=freeze --exclude pip --exclude setuptools > requirements.lock
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock '.[services]'
+	$(BIN)/python -m pip uninstall --quiet --yes twinhead
+	$(BIN)/python -m pip list --format=freeze --exclude pip --exclude setuptools | grep -vxFf requirements.lock > requirements-services.lock
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -53,4 +60,9 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
-.PHONY: help run test lint ui table track experiments comparison paper lock
+# What only the tests of the services need: on top of all else, so that nothing else can need it.
+$(SERVICES): $(READY) requirements-services.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-services.lock
+	touch $@
+
+.PHONY: help run test test-services lint ui table track experiments comparison paper lock

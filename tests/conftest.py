@@ -39,6 +39,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[cases.KEY] = cases.Table(config.getoption("--write-cases"))
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """`make test` leaves tests/services/ to `make test-services`, which has more packages."""
+    wanted = any("services" in argument for argument in config.args)
+    return True if collection_path.name == "services" and not wanted else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # Modules that need the pipeline begin first, as they take a worker longest; of these the edits
     # of the code come last: they register models that other tests would find.
@@ -219,7 +225,7 @@ SHRUNK = {
 }
 """What makes the pipeline fast enough to be tested; all else is as shipped."""
 STAGES = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-FOREIGN = re.compile("MLFLOW_|DVC_|GIT_")
+FOREIGN = re.compile("AWS_|MLFLOW_|DVC_|GIT_|PG[A-Z]")
 
 
 def environment(**variables: str) -> dict[str, str]:

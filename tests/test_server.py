@@ -1,5 +1,6 @@
 """A tracking server instead of the repository's own store: the same runs, whatever befalls it."""
 
+import re
 import socket
 import subprocess
 import sys
@@ -95,6 +96,8 @@ def test_a_server_that_dies_in_mid_training_costs_nothing_and_gets_the_whole_run
     assert_complete(workspace, run, store)
     seconds = store.get_metric_history(run.info.run_id, "seconds_per_epoch")
     assert [point.step for point in seconds] == [1, 2]
+    listed = workspace.run("python", "-m", "twinhead", "champion", **variables).stdout
+    assert re.search("^version 1 .* champion$", listed, re.MULTILINE), listed
     outcome = "`train` says so once and ends well; `make track` sends the whole run later"
     case("Faults", "MLflow's server dies in mid-training", outcome)
 

@@ -316,7 +316,7 @@ def _connect(settings: params.Params) -> str:
 def _open_store() -> None:
     address = store.address()
     file = Path(address.removeprefix("sqlite:///"))
-    if address != str(file) and not file.is_file():
+    if address.startswith("sqlite:///") and not file.is_file():
         raise InputError(f"{file} is missing, so there are no models; `dvc repro` makes one")
     mlflow.set_tracking_uri(address)
 

