@@ -1,0 +1,218 @@
+"""`twinhead spark` on two workers of Spark's own: each photograph answered once, as by `predict`."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.request import urlopen
+
+import pandas as pd
+import pyarrow.dataset
+import pytest
+from conftest import Workspace
+from test_hostile_images import READ, REFUSED
+
+from twinhead import paths
+from twinhead.errors import InputError
+from twinhead.spark import java, places, session, worker
+
+pyspark = pytest.importorskip("pyspark", reason="pip install -r requirements-spark.lock")
+try:
+    java.check()
+except InputError as error:
+    pytest.skip(str(error), allow_module_level=True)
+
+MASTER = "local-cluster[2,1,1024]"
+"""Two executors, each a process with one core and 1 GiB."""
+MANY = 30
+"""Copies of the photographs in a folder that keeps two workers busy for a while."""
+EXECUTOR = "CoarseGrainedExecutorBackend"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Spark's files; such a master keeps its executors' folders beside them."""
+    folder = tmp_path_factory.mktemp("spark")
+    for file in Path(pyspark.__file__).parent.iterdir():
+        (folder / file.name).symlink_to(file)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPARK_HOME", str(folder))
+        patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+        patch.setenv("PYSPARK_PYTHON", sys.executable)
+        yield folder
+
+
+@pytest.fixture
+def spark(finished: Workspace, home: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Start `twinhead spark` with the pipeline's export."""
+
+    def start(*arguments: object, **variables: str) -> subprocess.Popen[str]:
+        command = ["python", "-m", "twinhead", "spark", "--master", MASTER]
+        command += ["--conf", "spark.executor.memory=1g", *map(str, arguments)]
+        return finished.start(*command, **variables)
+
+    return start
+
+
+@pytest.fixture
+def many(folder: Path, tmp_path: Path) -> Path:
+    """Some 1,700 photographs."""
+    root = tmp_path / "many"
+    for number in range(MANY):
+        shutil.copytree(folder, root / f"{number:02}", copy_function=os.link)
+    return root
+
+
+def ended(process: subprocess.Popen[str], code: int = 0) -> str:
+    """What it has said; it must have ended so."""
+    said, _ = process.communicate()
+    assert process.returncode == code, said
+    return said.splitlines()[-1]
+
+
+def rows(target: Path) -> pd.DataFrame:
+    """What a TARGET holds, sorted by path."""
+    schema = pyarrow.schema([("category", pyarrow.string())])
+    found = pyarrow.dataset.dataset(
+        str(target), partitioning=pyarrow.dataset.partitioning(schema, flavor="hive")
+    )
+    table = found.to_table().to_pandas()
+    return table.sort_values(["path", "modified"], ignore_index=True)
+
+
+def photographs(root: Path) -> list[str]:
+    """Their paths, without masks."""
+    files = (file for file in root.rglob("*") if file.is_file() and "ground_truth" not in str(file))
+    return sorted(map(str, files))
+
+
+def await_first_answers(process: subprocess.Popen[str]) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.endswith("photographs are answered\n"):
+            return
+    raise AssertionError("it has ended before")
+
+
+def executors(parent: int) -> list[int]:
+    """The processes of the executors that a driver has started."""
+    listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], stdout=subprocess.PIPE, text=True)
+    lines = [line.split(None, 2) for line in listed.stdout.splitlines()[1:]]
+    family, found = {str(parent)}, []
+    for _ in range(9):
+        for pid, ppid, arguments in lines:
+            if ppid in family and pid not in family:
+                family.add(pid)
+                found += [int(pid)] if EXECUTOR in arguments else []
+    return found
+
+
+def test_the_answers_are_those_of_predict(spark, finished, folder, tmp_path):
+    source = Path(shutil.copytree(folder, tmp_path / "photos"))
+    for number, data in enumerate([*READ.values(), *((make(), "") for make in REFUSED.values())]):
+        (source / f"odd {number:02}.png").write_bytes(data[0])
+    target, heat = tmp_path / "answers", tmp_path / "heat"
+    process = spark(source, target, "--heatmaps", heat, "--model", "models:/twinhead@champion")
+    said = ended(process, 1)
+
+    def predicted(*arguments: str) -> tuple[dict[str, dict], list[str]]:
+        file = tmp_path / "predicted.jsonl"
+        done = finished.run(
+            "python", "-m", "twinhead", "predict", str(source), "--jsonl", str(file), *arguments
+        )
+        lines = map(json.loads, file.read_text(encoding="utf-8").splitlines())
+        return {line.pop("path"): line for line in lines}, done.stdout.splitlines()
+
+    exported, refusals = predicted("--model", str(paths.EDGE), "--overlays", f"{tmp_path}/drawn")
+    trained, _ = predicted()
+    found = rows(target)
+    assert len(found) == len(exported) + len(REFUSED) == found["path"].nunique()
+    assert f"{len(REFUSED)} could not be read" in said
+    for row in found.to_dict("records"):
+        path = row["path"]
+        if path not in exported:
+            assert f"predict: {path}: {row['error']}" in refusals and pd.isna(row["category"])
+            continue
+        assert row["error"] is None
+        assert {name: row[name] for name in exported[path]} == exported[path]
+        assert row["category"] == trained[path]["category"]
+        assert row["defective"] == trained[path]["defective"]
+        assert row["defect_probability"] == pytest.approx(
+            trained[path]["defect_probability"], abs=1e-4
+        )
+        drawn = tmp_path / "drawn" / f"{Path(path).relative_to(source)}.heat.png"
+        assert urlopen(row["heat_map"]).read() == drawn.read_bytes()
+
+
+def test_a_second_run_answers_what_is_new(spark, copied, tmp_path):
+    target = tmp_path / "answers"
+    ended(spark(copied, target))
+    first, before = rows(target), photographs(copied)
+    new, changed, touched = (
+        copied / "plain/test/good" / name for name in ("n.bmp", "000.bmp", "002.bmp")
+    )
+    shutil.copy(copied / "bolt/test/good/000.png", new)
+    changed.write_bytes((copied / "bolt/test/good/001.png").read_bytes())
+    os.utime(touched, ns=(1, 1))
+    said = ended(spark(copied, target))
+    assert said.startswith("spark: 2 photographs, ")
+    assert said.endswith(f"; {len(before) - 1} had been answered before")
+    second = rows(target)
+    added = second[~second["modified"].isin(first["modified"])]
+    assert sorted(added["path"]) == sorted(map(str, (new, changed)))
+    assert len(second) == len(first) + 2 == second.groupby(["path", "digest"]).ngroups
+    said = ended(spark(copied, target, "--master", "spark://nobody:1"))  # nothing is started
+    assert said == f"spark: 0 photographs, 0 defective; {len(before) + 1} had been answered before"
+
+
+def test_an_executor_is_killed_in_the_middle(spark, many, tmp_path):
+    process = spark(many, tmp_path / "answers", "--commit", 200)
+    await_first_answers(process)
+    os.kill(executors(process.pid)[0], signal.SIGKILL)
+    said = ended(process)
+    found = rows(tmp_path / "answers")
+    assert found["path"].tolist() == photographs(many) and found["error"].isna().all()
+    assert said.startswith(f"spark: {len(found)} photographs")
+
+
+def test_the_driver_is_killed_and_started_again(spark, many, tmp_path):
+    target = tmp_path / "answers"
+    process = spark(many, target, "--commit", 200)
+    await_first_answers(process)
+    process.kill()
+    process.wait()
+    answered = len(rows(target))
+    said = ended(spark(many, target, "--commit", 200))
+    found = rows(target)
+    assert found["path"].tolist() == photographs(many)
+    assert 0 < answered < len(found) and said.endswith(f"; {answered} had been answered before")
+
+
+@pytest.fixture(scope="module")
+def opened(finished: Workspace, home: Path) -> Iterator[pyspark.sql.SparkSession]:
+    """A session in this process, whose workers have the export as `model`."""
+    folder = finished.root / paths.EDGE
+    files = [folder / name for name in ("edge.json", "float.xml", "float.bin")]
+    given = {"spark.executor.memory": "1g", "spark.log.level": "ERROR"}
+    with session.started(MASTER, given, files, "model") as found:
+        yield found
+
+
+def test_a_worker_loads_the_model_once(opened, folder):
+    found = places.place(str(folder))
+    files = list(found.photographs())
+    work = worker.Work(found, "model", "float", None)
+
+    def counted(part: list) -> Iterator[tuple[int, int, int]]:
+        from twinhead.spark import worker
+
+        yield os.getpid(), worker.loaded.cache_info().misses, len(list(worker.answer(work, part)))
+
+    for _ in range(3):
+        last = session.ask(opened, counted, files)
+    processes = {process for process, _, _ in last}
+    assert len(processes) == 2 and {misses for _, misses, _ in last} == {1}
