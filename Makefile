@@ -17,6 +17,10 @@ run: $(READY) ## Run the pipeline: data set, training, metrics, plots, heat maps
 test: $(READY) ## Run the tests, by two workers
 	python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
+test-spark: $(READY) ## Install PySpark and test `twinhead spark`; needs a Java of 17 or newer
+	python -m pip install --quiet --disable-pip-version-check --requirement requirements-spark.lock
+	python -m pytest tests/spark
+
 lint: $(READY) ## Check style and types
 	ruff check
 	ruff format --check
@@ -53,4 +57,4 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
-.PHONY: help run test lint ui table track experiments comparison paper lock
+.PHONY: help run test test-spark lint ui table track experiments comparison paper lock

@@ -1,7 +1,8 @@
-"""`twinhead spark` on two workers of Spark's own: each photograph answered once, as by `predict`."""
+"""`twinhead spark` on two workers of Spark's own: each photograph answered once, as by predict."""
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -10,13 +11,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.request import urlopen
 
+import mlflow
 import pandas as pd
 import pyarrow.dataset
 import pytest
-from conftest import Workspace
+from conftest import REPOSITORY, Workspace
 from test_hostile_images import READ, REFUSED
 
-from twinhead import paths
+from twinhead import edge, paths
 from twinhead.errors import InputError
 from twinhead.spark import java, places, session, worker
 
@@ -80,8 +82,9 @@ def rows(target: Path) -> pd.DataFrame:
     found = pyarrow.dataset.dataset(
         str(target), partitioning=pyarrow.dataset.partitioning(schema, flavor="hive")
     )
-    table = found.to_table().to_pandas()
-    return table.sort_values(["path", "modified"], ignore_index=True)
+    table = found.to_table().to_pandas().astype(object)
+    whole = table.where(table.notna(), None)
+    return whole.sort_values(["path", "modified"], ignore_index=True)
 
 
 def photographs(root: Path) -> list[str]:
@@ -135,7 +138,7 @@ def test_the_answers_are_those_of_predict(spark, finished, folder, tmp_path):
     for row in found.to_dict("records"):
         path = row["path"]
         if path not in exported:
-            assert f"predict: {path}: {row['error']}" in refusals and pd.isna(row["category"])
+            assert f"predict: {path}: {row['error']}" in refusals and row["category"] is None
             continue
         assert row["error"] is None
         assert {name: row[name] for name in exported[path]} == exported[path]
@@ -194,10 +197,12 @@ def test_the_driver_is_killed_and_started_again(spark, many, tmp_path):
 
 @pytest.fixture(scope="module")
 def opened(finished: Workspace, home: Path) -> Iterator[pyspark.sql.SparkSession]:
-    """A session in this process, whose workers have the export as `model`."""
+    """A session in this process, whose workers have the export as `model` and know the registry."""
     folder = finished.root / paths.EDGE
     files = [folder / name for name in ("edge.json", "float.xml", "float.bin")]
-    given = {"spark.executor.memory": "1g", "spark.log.level": "ERROR"}
+    registry = f"sqlite:///{finished.root / 'mlflow.db'}"
+    given = {"spark.executor.memory": "1g", "spark.executorEnv.MLFLOW_TRACKING_URI": registry}
+    mlflow.set_tracking_uri(registry)
     with session.started(MASTER, given, files, "model") as found:
         yield found
 
@@ -216,3 +221,36 @@ def test_a_worker_loads_the_model_once(opened, folder):
         last = session.ask(opened, counted, files)
     processes = {process for process, _, _ in last}
     assert len(processes) == 2 and {misses for _, misses, _ in last} == {1}
+
+
+def examples(folder: Path) -> list[str]:
+    """The last two pieces of Python in docs/spark.md, for the photographs in a folder."""
+    page = (REPOSITORY / "docs/spark.md").read_text(encoding="utf-8")
+    found = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[-2:]
+    return [code.replace('"photos"', repr(str(folder))) for code in found]
+
+
+def test_the_documented_udf_and_batch_function_answer_as_the_model(
+    opened, finished, folder, tmp_path
+):
+    source = Path(shutil.copytree(folder / "bolt/test/good", tmp_path / "photos"))
+    model, known = edge.load(finished.root / paths.EDGE), {"spark": opened}
+    udf, batches = examples(source)
+
+    def check(rows: list) -> None:
+        assert len(rows) == len(list(source.glob("*.png")))
+        for row in map(pyspark.sql.Row.asDict, rows):
+            (expected,) = model.answer([row.pop("path").removeprefix("file:")])
+            assert row == {
+                name: pytest.approx(value, abs=1e-4) if isinstance(value, float) else value
+                for name, value in expected.items()
+            }
+
+    exec(udf, known)
+    check(known["answers"].collect())
+    (source / "bad.png").write_bytes(b"no picture")
+    exec(batches, known)
+    found = [row.asDict() for row in known["answers"].collect()]
+    (bad,) = (row for row in found if row["error"])
+    assert "photograph 1 of 1: can't be decoded" in bad["error"] and bad["known"] is None
+    assert len(found) == len(list(source.iterdir()))

@@ -190,5 +190,6 @@ def _sorted(keys: bytearray) -> np.ndarray:
 
 
 def _within(known: np.ndarray, key: bytes) -> bool:
-    at = known.searchsorted(wanted := np.bytes_(key))
+    wanted = np.frombuffer(key, known.dtype)[0]  # NumPy drops zero bytes at the end, of both
+    at = known.searchsorted(wanted)
     return bool(at < len(known) and known[at] == wanted)

@@ -6,6 +6,7 @@ that no photograph goes through Java, and no jar has to be brought along.
 
 import os
 import posixpath
+import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -73,10 +74,7 @@ class Folder:
 
     def put(self, name: str, data: bytes) -> None:
         """Write a file, whole or not at all. Raises OSError naming it."""
-        target, part = (
-            Path(self.root, name),
-            Path(self.root, UNFINISHED, f"{os.getpid()} {name.replace('/', ' ')}"[-200:]),
-        )
+        target, part = Path(self.root, name), Path(self.root, UNFINISHED, uuid.uuid4().hex)
         for folder in (target.parent, part.parent):
             folder.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
