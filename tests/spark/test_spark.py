@@ -14,13 +14,14 @@ from urllib.request import urlopen
 import mlflow
 import pandas as pd
 import pyarrow.dataset
+import pyarrow.fs
 import pytest
 from conftest import REPOSITORY, Workspace
 from test_hostile_images import READ, REFUSED
 
 from twinhead import edge, paths
 from twinhead.errors import InputError
-from twinhead.spark import java, places, session, worker
+from twinhead.spark import answers, java, places, session, worker
 
 pyspark = pytest.importorskip("pyspark", reason="pip install -r requirements-spark.lock")
 try:
@@ -30,7 +31,7 @@ except InputError as error:
 
 MASTER = "local-cluster[2,1,1024]"
 """Two executors, each a process with one core and 1 GiB."""
-MANY = 30
+MANY = 60
 """Copies of the photographs in a folder that keeps two workers busy for a while."""
 EXECUTOR = "CoarseGrainedExecutorBackend"
 
@@ -62,7 +63,7 @@ def spark(finished: Workspace, home: Path) -> Callable[..., subprocess.Popen[str
 
 @pytest.fixture
 def many(folder: Path, tmp_path: Path) -> Path:
-    """Some 1,700 photographs."""
+    """Some 3,500 photographs."""
     root = tmp_path / "many"
     for number in range(MANY):
         shutil.copytree(folder, root / f"{number:02}", copy_function=os.link)
@@ -103,7 +104,9 @@ def await_first_answers(process: subprocess.Popen[str]) -> None:
 
 def executors(parent: int) -> list[int]:
     """The processes of the executors that a driver has started."""
-    listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], stdout=subprocess.PIPE, text=True)
+    listed = subprocess.run(
+        ["ps", "-eww", "-o", "pid,ppid,args"], stdout=subprocess.PIPE, text=True
+    )
     lines = [line.split(None, 2) for line in listed.stdout.splitlines()[1:]]
     family, found = {str(parent)}, []
     for _ in range(9):
@@ -173,7 +176,7 @@ def test_a_second_run_answers_what_is_new(spark, copied, tmp_path):
 
 
 def test_an_executor_is_killed_in_the_middle(spark, many, tmp_path):
-    process = spark(many, tmp_path / "answers", "--commit", 200)
+    process = spark(many, tmp_path / "answers", "--commit", 128)
     await_first_answers(process)
     os.kill(executors(process.pid)[0], signal.SIGKILL)
     said = ended(process)
@@ -184,15 +187,64 @@ def test_an_executor_is_killed_in_the_middle(spark, many, tmp_path):
 
 def test_the_driver_is_killed_and_started_again(spark, many, tmp_path):
     target = tmp_path / "answers"
-    process = spark(many, target, "--commit", 200)
+    process = spark(many, target, "--commit", 128)
     await_first_answers(process)
     process.kill()
     process.wait()
     answered = len(rows(target))
-    said = ended(spark(many, target, "--commit", 200))
+    said = ended(spark(many, target, "--commit", 128))
     found = rows(target)
     assert found["path"].tolist() == photographs(many)
     assert 0 < answered < len(found) and said.endswith(f"; {answered} had been answered before")
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A bucket of an S3 on the loopback, which the environment describes."""
+    server = pytest.importorskip("moto.server", reason="pip install -r requirements-services.lock")
+    moto = server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    moto.start()
+    host, port = moto.get_host_and_port()
+    for name, value in {
+        "ENDPOINT_URL": f"http://{host}:{port}", "ACCESS_KEY_ID": "test",
+        "SECRET_ACCESS_KEY": "test", "REGION": "us-east-1", "EC2_METADATA_DISABLED": "true",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(f"AWS_{name}", value)
+    places._s3.cache_clear()
+    system = pyarrow.fs.S3FileSystem(
+        endpoint_override=f"{host}:{port}", scheme="http", allow_bucket_creation=True
+    )
+    system.create_dir("line-3")
+    yield "line-3"
+    places._s3.cache_clear()
+    moto.stop()
+
+
+def test_a_bucket_is_read_and_written_as_a_folder_is(spark, finished, folder, bucket, tmp_path):
+    prefix = places.place(f"s3a://{bucket}/photos")
+    assert not prefix.exists()
+    for file in (*(folder / "bolt").rglob("*.png"), *(folder / "größe 2/train").rglob("*.jpg")):
+        prefix.put(str(file.relative_to(folder)), file.read_bytes())
+    prefix.put("bolt/.hidden/000.png", b"")
+    prefix.put("bad.png", b"no picture")
+    own = (folder / "bolt", folder / "größe 2/train")
+    expected = [
+        f"s3a://{bucket}/photos/{path.relative_to(folder)}"
+        for path in map(Path, photographs(folder))
+        if path.is_relative_to(own[0]) or path.is_relative_to(own[1])
+    ]
+    arguments = f"s3a://{bucket}/photos", f"s3a://{bucket}/answers", "--heatmaps"
+    ended(spark(*arguments, f"s3a://{bucket}/heat"), 1)
+    held = answers.Target(places.place(f"s3a://{bucket}/answers"))
+    rows = [row for row in held._stamps() if row[1]]
+    assert sorted(path for path, *_ in rows) == sorted(
+        [*expected, f"s3a://{bucket}/photos/bad.png"]
+    )
+    assert len(list(held.place.names())) == 5  # three categories, none, and the model's name
+    system, _ = prefix.arrow()
+    heat = pyarrow.fs.FileSelector(f"{bucket}/heat", recursive=True)
+    drawn = [one for one in system.get_file_info(heat) if one.is_file]
+    assert len(drawn) == len(expected) and all(one.path.endswith(".heat.png") for one in drawn)
 
 
 @pytest.fixture(scope="module")
