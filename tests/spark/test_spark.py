@@ -301,6 +301,7 @@ def test_the_documented_udf_and_batch_function_answer_as_the_model(
     exec(udf, known)
     check(known["answers"].collect())
     (source / "bad.png").write_bytes(b"no picture")
+    exec(udf, known)  # which lists the photographs anew
     exec(batches, known)
     found = [row.asDict() for row in known["answers"].collect()]
     (bad,) = (row for row in found if row["error"])
