@@ -21,6 +21,10 @@ test: $(READY) ## Run the tests, by two workers
 test-services: $(SERVICES) ## Run the tests with PostgreSQL, an S3 and MLflow's server, as docs/server.md has them
 	python -m pytest tests/services
 
+test-spark: $(READY) ## Install PySpark and test `twinhead spark`; needs a Java of 17 or newer
+	python -m pip install --quiet --disable-pip-version-check --requirement requirements-spark.lock
+	python -m pytest tests/spark
+
 lint: $(READY) ## Check style and types
 	ruff check
 	ruff format --check
@@ -65,4 +69,4 @@ $(SERVICES): $(READY) requirements-services.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-services.lock
 	touch $@
 
-.PHONY: help run test test-services lint ui table track experiments comparison paper lock
+.PHONY: help run test test-services test-spark lint ui table track experiments comparison paper lock

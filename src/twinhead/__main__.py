@@ -1,5 +1,5 @@
-"""The commands beside the pipeline: `twinhead predict`, `watch`, `review`, `improved`, `drift`,
-`champion`, `track` and `ui`.
+"""The commands beside the pipeline: `twinhead predict`, `watch`, `spark`, `review`, `improved`,
+`drift`, `champion`, `track` and `ui`.
 
 `predict` and `watch` with an exported model need NumPy, Pillow and OpenVINO alone: what else there
 is, is imported by the command that needs it.
@@ -14,6 +14,7 @@ from twinhead import errors, paths, stage
 from twinhead.drift import FALSE_ALARMS
 from twinhead.errors import InputError
 from twinhead.serving import formats, predict, watch
+from twinhead.spark import COMMIT, MASTER
 
 FAILED = 2
 """How a command ends that could not do its work; not understood, argparse ends so too."""
@@ -65,6 +66,13 @@ def champion(options: argparse.Namespace) -> int:
     wanted = options.version
     print(registry.listing(settings) if wanted is None else registry.crown(settings, wanted))
     return 0
+
+
+def spark(options: argparse.Namespace) -> int:
+    """Answer for very many photographs on Spark."""
+    from twinhead.spark import command
+
+    return command.spark(options)
 
 
 def review(options: argparse.Namespace) -> int:
@@ -170,6 +178,37 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--heatmaps", metavar="FOLDER", type=Path, help="draw each photograph's heat map there")
     _add_model(command)
+
+    about = "answer for very many photographs on Spark, each once, as Parquet by category"
+    command = commands.add_parser(
+        "spark",
+        help=about,
+        description=f"{about.capitalize()}. A run that was killed is gone on with by the same"
+        " command, and so is a folder that has grown.",
+        epilog="It ends with 0 if every new photograph was read, 1 if some could not be, or not be"
+        " drawn, and 2 if it could not be done or finished.",
+    )
+    command.set_defaults(command=spark)
+    add = command.add_argument
+    add("source", metavar="SOURCE", help="a folder that all workers see, or s3a://bucket/prefix")
+    add("target", metavar="TARGET", help="a folder of its own, or s3a://bucket/prefix")
+    add("--heatmaps", metavar="PLACE", help="draw each photograph's heat map there: as TARGET")
+    add("--master", metavar="URL", default=MASTER, help="of Spark (default: %(default)s)")
+    add("--conf", metavar="NAME=VALUE", action="append", default=[], help="Spark's, repeatable")
+    add(
+        "--commit",
+        metavar="N",
+        type=int,
+        default=COMMIT,
+        help="photographs whose answers are written at a time (default: %(default)s)",
+    )
+    command.add_argument(
+        "--model",
+        metavar="MODEL",
+        default=str(paths.EDGE),
+        help="an export, the folder of an MLflow model that has one, or one of the registry such"
+        " as models:/twinhead@champion (default: %(default)s)",
+    )
 
     about = "ask on a local page what is right about photographs, the most telling first"
     command = commands.add_parser("review", help=about, description=f"{about.capitalize()}.")

@@ -45,13 +45,18 @@ def below(folder: Path) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add(real)
-        layout = {"train", "test"} & set(folders)
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith(".") and not (layout and name == "ground_truth")
-        )
-        yield from (Path(place, name) for name in sorted(files) if _is_photograph(name))
+        folders[:] = entered(folders)
+        yield from (Path(place, name) for name in sorted(files) if is_photograph(name))
+
+
+def entered(folders: list[str]) -> list[str]:
+    """Those of the folders side by side in which photographs are looked for, sorted."""
+    layout = {"train", "test"} & set(folders)
+    return sorted(
+        name
+        for name in folders
+        if not name.startswith(".") and not (layout and name == "ground_truth")
+    )
 
 
 def decoded(
@@ -101,6 +106,7 @@ def _below(folder: Path) -> Iterator[Path]:
         raise InputError(f"{folder}: no photographs in it; expected {', '.join(images.FORMATS)}")
 
 
-def _is_photograph(name: str) -> bool:
+def is_photograph(name: str) -> bool:
+    """Whether a file of this name is looked at."""
     known = Path(name).suffix.lower() in images.FORMATS
     return known and not name.startswith(".") and not name.endswith((HEATED, HALF_DRAWN))
