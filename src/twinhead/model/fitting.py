@@ -418,8 +418,9 @@ class _Lessons(keras.utils.PyDataset):
             return (given,)
         taught = self.fold[places, None] != self.without
         label = np.where(taught, self.given.defective[rows, None], -1).astype(np.float32)
-        patches = np.where(taught[..., None, None], self.masks[places, None], np.float32(-1))
-        return given, {"photographs": label, "patches": patches}
+        masks = self.masks[places].reshape(len(rows), 1, -1)
+        patches = np.where(taught[..., None], masks, np.float32(-1))
+        return given, np.concatenate([label[..., None], patches], axis=-1)
 
 
 def _patch_networks(
@@ -440,12 +441,9 @@ def _patch_networks(
     keras.utils.set_random_seed(seed)
     lessons = _Lessons(given, train, fold, apart, _mask_targets(given, train), seed)
     rate = keras.optimizers.schedules.CosineDecay(RATE, EPOCHS * len(lessons))
-    learner.compile(
-        keras.optimizers.AdamW(rate, weight_decay=DECAY),
-        {"photographs": label_loss, "patches": mask_loss},
-        jit_compile=False,
-    )
-    learner.optimizer.build(learner.trainable_variables)  # else the graph is traced twice
+    learner.compile(keras.optimizers.AdamW(rate, weight_decay=DECAY), loss, jit_compile=False)
+    # Else the graph is traced twice; as with several losses, whose means are made by the first.
+    learner.optimizer.build(learner.trainable_variables)
     learner.fit(lessons, epochs=EPOCHS, shuffle=False, verbose=0)
     found = reader.predict(_Lessons(given, train, fold, apart), verbose=0)
     return found[np.arange(len(train)), fold].astype(float)
@@ -454,8 +452,8 @@ def _patch_networks(
 def _learner(model: keras.Model, given: Data) -> tuple[keras.Model, keras.Model]:
     """The patch networks behind stored maps, category and distance as inputs.
 
-    The first gives each network's `photographs`, (batch, networks), and `patches`, (batch,
-    networks, height, width); the second the folds' readings, (batch, folds).
+    The first gives each network's logits, of the photograph and then of its patches: (batch,
+    networks, 1 + height * width); the second the folds' readings, (batch, folds).
     """
     inputs, behind = _behind(model, given)
     logits = {
@@ -463,9 +461,9 @@ def _learner(model: keras.Model, given: Data) -> tuple[keras.Model, keras.Model]
         for name in detector.network_names()
     }
     top = readings.TopMean(readings.SHARE[LEARNED])
-    photographs = keras.layers.Concatenate()([top(x) for x in logits.values()])
-    patches = ops.stack(list(logits.values()), axis=1)
-    learner = keras.Model(inputs, {"photographs": photographs, "patches": patches})
+    photographs = ops.stack([top(x) for x in logits.values()], axis=1)
+    patches = ops.stack([keras.layers.Flatten()(x) for x in logits.values()], axis=1)
+    learner = keras.Model(inputs, ops.concatenate([photographs, patches], axis=-1))
     of_folds = [
         model.get_layer(f"{LEARNED}{fold}_top")(
             model.get_layer(f"fold{fold}_logits")([logits[name] for name in names])
@@ -508,24 +506,26 @@ def _mask_targets(given: Data, rows: np.ndarray) -> np.ndarray:
     return found
 
 
-def label_loss(target: keras.KerasTensor, logit: keras.KerasTensor) -> keras.KerasTensor:
-    """Cross-entropy of the photographs' labels, over the networks that learn from it: (batch,).
+def loss(target: keras.KerasTensor, logit: keras.KerasTensor) -> keras.KerasTensor:
+    """Cross-entropy of the photographs' labels, and of the patches where there is a mask: (batch,).
 
-    target, logit: (batch, networks); a target is 0, 1, or -1 for a network that doesn't.
+    target, logit: (batch, networks, 1 + patches), the photograph first. A label is 0, 1, or -1 for
+    a network that doesn't learn from it; of the patches a target is as `_mask_targets` has it.
     """
+    return _label_loss(target[..., 0], logit[..., 0]) + _mask_loss(target[..., 1:], logit[..., 1:])
+
+
+def _label_loss(target: keras.KerasTensor, logit: keras.KerasTensor) -> keras.KerasTensor:
     taught = ops.cast(target >= 0, logit.dtype)
     return ops.sum(taught * (ops.softplus(logit) - target * logit), axis=1)
 
 
-def mask_loss(target: keras.KerasTensor, logit: keras.KerasTensor) -> keras.KerasTensor:
-    """Cross-entropy over the patches of a mask and over the others, half each: (batch,).
-
-    target, logit: (batch, networks, height, width); a target is as `_mask_targets` has it.
-    """
+def _mask_loss(target: keras.KerasTensor, logit: keras.KerasTensor) -> keras.KerasTensor:
+    """Over the patches of a mask and over the others, half each."""
     inside, outside = (ops.cast(ops.equal(target, value), logit.dtype) for value in (1, 0))
     total = 0.0
-    for where, loss in ((inside, ops.softplus(-logit)), (outside, ops.softplus(logit))):
-        of_network = ops.sum(where * loss, axis=(2, 3)) / (ops.sum(where, axis=(2, 3)) + 1e-6)
+    for where, entropy in ((inside, ops.softplus(-logit)), (outside, ops.softplus(logit))):
+        of_network = ops.sum(where * entropy, axis=2) / (ops.sum(where, axis=2) + 1e-6)
         total += ops.sum(of_network, axis=1)
     return total
 
