@@ -93,7 +93,7 @@ def refused(work: Callable[[], object], root: Path) -> str:
 
 def test_one_category_and_no_good_images_to_train_on(run, case, tmp_path):
     root = category(tmp_path / "photos", "only", {"test/good": 12, "test/cut": 12})
-    test = run(root, "evaluate").evaluate["test"]
+    test = run(root, "evaluate", model={"backbone": "cnn"}).evaluate["test"]
     assert test["defect"]["auroc"] is not None
     case("Data sets", "no `train/good`", "used: all images are shared out anew")
     assert test["category"]["accuracy"] == 1
@@ -111,7 +111,7 @@ def test_no_defects_at_all(run, case, tmp_path):
     assert test["accuracy"] > 0.5 and found.explain["pixel_auroc"] is None
     what = "used: compared with good ones; what only defects can show is not defined"
     case("Data sets", "no defects at all", what)
-    one = {"model": {"tasks": ["category"]}, "explain": {"head": "category"}}
+    one = {"model": {"backbone": "cnn", "tasks": ["category"]}, "explain": {"head": "category"}}
     found = run(root, **one | {"explain": one["explain"] | {"images_per_category": 1}})
     assert found.evaluate["test"]["category"]["accuracy"] > 0.9
     assert "defect" not in found.evaluate["test"]

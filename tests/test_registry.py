@@ -1,11 +1,8 @@
 """The model for use: one for each run, a version for each new model, and an earned champion."""
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -157,15 +154,8 @@ def recorded(
 
 
 def run(root: Path, *arguments: str) -> str:
-    kept = {name: text for name, text in os.environ.items() if not name.startswith("MLFLOW_")}
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=root,
-        env=kept | {"DVC_ROOT": str(root), "PYTHONPATH": str(REPOSITORY / "src")},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    places = {"DVC_ROOT": str(root), "PYTHONPATH": str(REPOSITORY / "src")}
+    done = Workspace(root).run("python", *arguments, **places)
     assert done.returncode == 0, done.stdout
     return done.stdout
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import Workspace, copied_files, environment
+from conftest import Workspace, copied_files, environment, forking
 from mlflow.tracking import MlflowClient
 from test_pipeline import assert_complete
 
@@ -79,7 +79,8 @@ def test_a_server_that_dies_in_mid_training_costs_nothing_and_gets_the_whole_run
     workspace, server, case
 ):
     variables = {"MLFLOW_TRACKING_URI": server.address}
-    training, said = workspace.start("python", "-m", "twinhead.stage", "train", **variables), []
+    train = ("python", "-m", "twinhead.stage", "train")
+    training, said = workspace.start(*train, programs=forking().folder, **variables), []
     for line in training.stdout:
         said.append(line)
         if "epoch 1 of" in line:
@@ -118,13 +119,14 @@ def test_two_people_at_one_server_have_a_run_each_though_their_params_are_the_sa
     variables = {"MLFLOW_TRACKING_URI": server.address}
     train = ("python", "-m", "twinhead.stage", "train")
     ann, bob = (copied_files(paper, tmp_path / name) for name in ("ann", "bob"))
-    killed, seen = ann.start(*train, group=True, **variables), ""
+    forks = {"programs": forking().folder}
+    killed, seen = ann.start(*train, group=True, **forks, **variables), ""
     for line in killed.stdout:
         seen += line
         if "epoch 1 of" in line:
             subprocess.run(["kill", "-KILL", "--", f"-{killed.pid}"], check=True)
     assert killed.wait() != 0, seen
-    both = [one.start(*train, **variables) for one in (bob, ann)]  # at the same time
+    both = [one.start(*train, **forks, **variables) for one in (bob, ann)]  # at the same time
     for process in both:
         said, _ = process.communicate()
         assert process.returncode == 0, said
@@ -151,7 +153,7 @@ def test_a_training_that_is_resumed_with_other_code_begins_a_run_of_its_own(
     variables = {"MLFLOW_TRACKING_URI": server.address}
     train = ("python", "-m", "twinhead.stage", "train")
     ann = copied_files(paper, tmp_path / "ann")
-    killed = ann.start(*train, group=True, **variables)
+    killed = ann.start(*train, group=True, programs=forking().folder, **variables)
     for line in killed.stdout:
         if "epoch 1 of" in line:
             subprocess.run(["kill", "-KILL", "--", f"-{killed.pid}"], check=True)

@@ -1,12 +1,10 @@
 """The bridge to MLflow: nothing that befalls the store costs any work."""
 
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, environment
+from conftest import REPOSITORY, forking
 from mlflow.tracking import MlflowClient
 
 from twinhead.tracking import store as kept
@@ -69,15 +67,9 @@ def test_several_processes_may_open_a_new_store_at_once(finished, tmp_path):
     """As the workers of `dvc exp run --queue` do, each in a copy of its own."""
     (tmp_path / ".dvc/tmp").mkdir(parents=True)
     variables = {"DVC_ROOT": str(tmp_path), "PYTHONPATH": str(REPOSITORY / "src")}
+    programs = forking().folder
     workers = [
-        subprocess.Popen(
-            [sys.executable, "-c", OPEN_A_RUN, str(seed)],
-            cwd=finished.root,
-            env=environment(**variables),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        finished.start("python", "-c", OPEN_A_RUN, str(seed), programs=programs, **variables)
         for seed in range(3)
     ]
     said = [worker.communicate()[0] for worker in workers]
@@ -112,14 +104,8 @@ tracking.record("report", settings)
 def test_a_training_that_was_stopped_and_started_again_has_one_run(finished, tmp_path):
     (tmp_path / ".dvc/tmp").mkdir(parents=True)
     variables = {"DVC_ROOT": str(tmp_path), "PYTHONPATH": str(REPOSITORY / "src")}
-    done = subprocess.run(
-        [sys.executable, "-c", STOPPED_AND_STARTED],
-        cwd=finished.root,
-        env=environment(**variables),
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0 and "can't be used" not in done.stdout, done.stderr
+    done = finished.run("python", "-c", STOPPED_AND_STARTED, **variables)
+    assert done.returncode == 0 and "can't be used" not in done.stdout, done.stdout
     store = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     (experiment,) = [e for e in store.search_experiments() if e.name != "Default"]
     (run,) = store.search_runs([experiment.experiment_id])

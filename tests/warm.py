@@ -3,7 +3,8 @@
 TensorFlow, scikit-learn, MLflow and DVC take a process ten seconds to import, and the suite starts
 some hundreds. `python` and `dvc` in `Programs.folder` hand their arguments, folder, environment and
 open files to a server, which forks. Nothing of Twinhead is imported before the fork, as each
-workspace has its own code. What a test signals, or compares between processes, begins without it.
+workspace has its own code. One that is killed takes its fork along; what gets other signals, or is
+compared between processes, begins without it.
 """
 
 import gc
@@ -15,6 +16,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from multiprocessing import Process, get_context
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -81,36 +83,50 @@ def serve(address: str) -> None:
     for name in LIBRARIES:
         importlib.import_module(name)
     gc.freeze()
-    forks: dict[int, tuple[Process, socket.socket]] = {}
+    forks: dict[socket.socket, Process] = {}
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(address)
         listening.listen()
         print("ready", flush=True)
-        while sys.stdin not in (ready := wait([listening, sys.stdin, *forks])):
+        while sys.stdin not in (ready := wait([listening, sys.stdin, *_ends(forks)])):
+            for client in forks.keys() & set(ready):  # which has gone: it was killed
+                forks[client].kill()
+            for client, process in list(forks.items()):
+                if client in ready or process.sentinel in ready:
+                    process.join()
+                    del forks[client]
+                    with client, suppress(BrokenPipeError):
+                        client.sendall(process.exitcode.to_bytes(4, "big", signed=True))
             if listening in ready:
                 client, _ = listening.accept()
-                process = FORK.Process(target=_become, args=(client, path))
-                process.start()
-                forks[process.sentinel] = process, client
-            for sentinel in forks.keys() & set(ready):
-                process, client = forks.pop(sentinel)
-                process.join()
-                with client:
-                    client.sendall(process.exitcode.to_bytes(4, "big", signed=True))
+                task, files = _asked(client)
+                forks[client] = FORK.Process(target=_become, args=(task, files, path))
+                forks[client].start()
+                for file in files:
+                    os.close(file)
 
 
-def _become(client: socket.socket, path: list[str]) -> None:
-    """Run what the client asks for, as a process of its own would."""
-    with client:
-        head, files, _, _ = socket.recv_fds(client, 8, 3)
-        length, received = int.from_bytes(head, "big"), b""
-        while len(received) < length:
-            received += client.recv(length - len(received))
+def _ends(forks: dict[socket.socket, Process]) -> list[socket.socket | int]:
+    """What is ready when a client or its fork has ended."""
+    return [*forks, *(process.sentinel for process in forks.values())]
+
+
+def _asked(client: socket.socket) -> tuple[bytes, list[int]]:
+    """What a client asks for, and its stdin, stdout and stderr."""
+    head, files, _, _ = socket.recv_fds(client, 8, 3)
+    length, task = int.from_bytes(head, "big"), b""
+    while len(task) < length:
+        task += client.recv(length - len(task))
+    return task, files
+
+
+def _become(task: bytes, files: list[int], path: list[str]) -> None:
+    """Run what was asked for, as a process of its own would."""
     for number, file in enumerate(files):
         os.dup2(file, number)
         os.close(file)
     sys.stdin = os.fdopen(0)
-    program, arguments, folder, environment = json.loads(received)
+    program, arguments, folder, environment = json.loads(task)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
