@@ -5,6 +5,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import yaml
 from conftest import REPOSITORY
 
 
@@ -63,3 +64,19 @@ def test_altered_photographs_keep_their_shape_and_repeat():
         assert np.array_equal(altered, image) == (name == stress.AS_IT_IS), name
     darker = stress.ALTERATIONS["brightness -40%"](image, np.random.default_rng(1))
     assert np.abs(darker - 0.6 * image).max() <= 0.5
+
+
+def test_the_page_on_scale_has_what_its_command_computes():
+    page = (REPOSITORY / "docs/scale.md").read_text(encoding="utf-8")
+    assert load("scale").with_tables(page) == page
+
+
+def test_bytes_that_the_page_on_scale_counts_are_those_of_the_committed_data_set():
+    scale = load("scale")
+    lock = yaml.safe_load((REPOSITORY / "dvc.lock").read_text(encoding="utf-8"))
+    outs = [out for stage in lock["stages"].values() for out in stage["outs"]]
+    stored = {out["path"]: out["size"] for out in outs}
+    assert 600 * scale.PIXELS == pytest.approx(stored["data/pixels"], rel=0.002)
+    assert 600 * (scale.POOLED + scale.MAPS) == pytest.approx(stored["data/features"], rel=0.002)
+    assert stored["models/model.keras"] == pytest.approx(scale.MODEL, rel=0.01)
+    assert stored["models/edge"] == pytest.approx(scale.EDGE, rel=0.01)
