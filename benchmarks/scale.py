@@ -60,11 +60,13 @@ DECODE = 2 / 61.2
 SEARCH = {10_000: 0.2, 30_000: 0.8, 100_000: 4.7, 1_000_000: 93.0}
 """The same, duplicates.py: hashes that differ in half of their bits, seconds of one core."""
 BACKBONE = 0.0243
-"""The same, engine.py: the whole network by OpenVINO, one category, so at most."""
+"""The same, engine.py: the whole network by OpenVINO, one category; without writing."""
 BY_TENSORFLOW = 0.0531
-"""The same: the whole network, fifteen categories; the stages start behind the backbone."""
+"""The same: the whole network, fifteen categories; `evaluate` has no backbone, and a
+bootstrap."""
 FITTING = 513 * 2 / 611
-"""docs/results.md: seconds for 611 good photographs, fourteen programs on two cores: at most."""
+"""docs/results.md: seconds for 611 good photographs, fourteen programs on two cores, as if it
+had had both; without the patch networks, which learn from defects."""
 EXPLAIN = (94 - 46) * 2 / ((5354 - 600) * 0.2)
 """benchmarks/README.md, size.py: its growth from 600 to 5,354 images; an older version."""
 EMBED, DRAW = 36.0, 19.0
@@ -123,8 +125,8 @@ class Part:
     """Dollars a month beside the disk."""
     up_to: int = 0
     """Photographs with which the seconds were measured."""
-    at_most: bool = False
-    """The seconds are a bound."""
+    stands_in: bool = False
+    """The seconds are of something like it; docs/scale.md says what they lack."""
 
     def once(self, photographs: float) -> float | None:
         """Dollars to compute it one time."""
@@ -177,12 +179,12 @@ PARTS = (
     Part("`split`: near duplicates", search, grown("split"), lambda n: n * SPLITS, cores=1,
          up_to=1_000_000),
     Part("`features`", lambda n: n * BACKBONE, grown("features"),
-         lambda n: n * (POOLED + MAPS + EXTRACTED + 4 * KEY), up_to=64, at_most=True),
+         lambda n: n * (POOLED + MAPS + EXTRACTED + 4 * KEY), up_to=64, stands_in=True),
     Part("`train`", lambda n: n * TRAIN * FITTING, grown("train", HELD, POOL),
-         lambda n: 2 * MODEL + n * TRAIN * CROSSFIT, up_to=611, at_most=True),
+         lambda n: 2 * MODEL + n * TRAIN * CROSSFIT, up_to=611, stands_in=True),
     Part("`evaluate`", lambda n: n * BY_TENSORFLOW,
          grown("evaluate", 2 * POOLED * TEST / CATEGORIES), lambda n: n * PREDICTIONS, up_to=64,
-         at_most=True),
+         stands_in=True),
     Part("`embed`, of 6,000", lambda n: EMBED, grown("embed"), lambda n: 6000 * 41_167 / 600,
          cores=1, up_to=5354),
     Part("`explain`", lambda n: n * TEST * EXPLAIN, grown("explain"),
@@ -223,14 +225,14 @@ def table(photographs: int) -> str:
     for part in PARTS:
         if part is FIRST_ANSWERING:
             lines.append(
-                f"| **the pipeline, to here** | {size(kept)} | ≤ {short(hours)} | – | –"
-                f" | ≤ {money(once / millions)} | {money(monthly / millions)} |"
+                f"| **the pipeline, to here** | {size(kept)} | ~ {short(hours)} | – | –"
+                f" | ~ {money(once / millions)} | {money(monthly / millions)} |"
             )
-        bound = "≤ " if part.at_most else ""
+        sign = "~ " if part.stands_in else ""
         core = clock = "–"
         if part.seconds:
             of_core = part.seconds(photographs) / HOUR
-            core, clock = bound + short(of_core), bound + short(of_core / part.cores)
+            core, clock = sign + short(of_core), sign + short(of_core / part.cores)
             if (part.name, photographs) in MEASURED:
                 core, clock = f"**{core}**", f"**{clock}**"
         cost, rent = part.once(photographs), part.monthly(photographs)
@@ -238,7 +240,7 @@ def table(photographs: int) -> str:
         memory = size(part.memory(photographs)) if part.memory else "–"
         lines.append(
             f"| {part.name} | {disk} | {core} | {clock} | {memory}"
-            f" | {'–' if cost is None else bound + money(cost / millions)}"
+            f" | {'–' if cost is None else sign + money(cost / millions)}"
             f" | {'–' if rent is None else money(rent / millions)} |"
         )
         once, monthly = once + (cost or 0), monthly + (rent or 0)
@@ -341,8 +343,8 @@ def draw(path: Path) -> None:
                 axes.plot(at[at <= last], values[at <= last], color=LINES[name], lw=2.2)
                 end = float(np.exp(np.interp(np.log(last), np.log(at), np.log(values))))
                 axes.plot(last, end, "o", color=LINES[name], ms=5)
-            bound = "≤ " if part.at_most and axes is left else ""
-            ends.append((values[-1], f"{bound}{CALLED.get(name, name.strip('`'))}", LINES[name]))
+            sign = "~ " if part.stands_in and axes is left else ""
+            ends.append((values[-1], f"{sign}{CALLED.get(name, name.strip('`'))}", LINES[name]))
         label(axes, ends)
     left.plot([], [], "o-", color="#555555", lw=2.2, ms=5, label="up to what was measured")
     left.plot([], [], "--", color="#555555", lw=1.2, label="extrapolated, or counted from the code")
