@@ -40,9 +40,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """`make test` leaves tests/services/ to `make test-services`, which has more packages."""
-    wanted = any("services" in argument for argument in config.args)
-    return True if collection_path.name == "services" and not wanted else None
+    """`make test` leaves these to targets of their own, which install more packages."""
+    apart = collection_path.name in ("services", "spark") and collection_path.is_dir()
+    wanted = any(collection_path.name in argument for argument in config.args)
+    return True if apart and not wanted else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
