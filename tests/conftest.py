@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import cases
 import numpy as np
@@ -65,10 +65,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if forking.cache_info().currsize:
         forking().close()
+    table = session.config.stash[cases.KEY]
+    if (sent := getattr(session.config, "workeroutput", None)) is not None:
+        sent["cases"] = table.seen
+        return
     paths = session.config.args == session.config.getini("testpaths")
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = bool(reporter and reporter.stats.get("skipped"))
-    session.config.stash[cases.KEY].finish(paths and exitstatus == 0, skipped)
+    table.finish(paths and exitstatus == 0, skipped)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what one of several workers has seen."""
+    table = node.config.stash[cases.KEY]
+    for section, rows in getattr(node, "workeroutput", {}).get("cases", {}).items():
+        table.seen[section] |= rows
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
