@@ -56,7 +56,8 @@ def spark(finished: Workspace, home: Path) -> Callable[..., subprocess.Popen[str
     def start(*arguments: object, **variables: str) -> subprocess.Popen[str]:
         command = ["python", "-m", "twinhead", "spark", "--master", MASTER]
         command += ["--conf", "spark.executor.memory=1g", *map(str, arguments)]
-        return finished.start(*command, **variables)
+        ours = {name: text for name, text in os.environ.items() if name.startswith("AWS_")}
+        return finished.start(*command, **ours, **variables)  # the bucket's, of this process
 
     return start
 
