@@ -161,6 +161,7 @@ def twinhead(options, name: str, seed: int, folder: Path) -> list[dict]:
 
 def run(command: list[str]) -> dict:
     kept = os.environ | {"PYTHONPATH": str(REPOSITORY / "src"), "TQDM_DISABLE": "1"}
+    kept |= {"OMP_WAIT_POLICY": "PASSIVE"}  # torch's threads: else they spin on a busy machine
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=kept)
     if done.returncode:
         raise SystemExit(f"failed: {' '.join(command)}")
