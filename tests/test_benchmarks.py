@@ -8,6 +8,8 @@ import pytest
 import yaml
 from conftest import REPOSITORY
 
+from twinhead.backbones import weights
+
 
 def load(name: str) -> ModuleType:
     """A command's module, under a name that no library has."""
@@ -80,3 +82,15 @@ def test_bytes_that_the_page_on_scale_counts_are_those_of_the_committed_data_set
     assert 600 * (scale.POOLED + scale.MAPS) == pytest.approx(stored["data/features"], rel=0.002)
     assert stored["models/model.keras"] == pytest.approx(scale.MODEL, rel=0.01)
     assert stored["models/edge"] == pytest.approx(scale.EDGE, rel=0.01)
+
+
+def test_the_peer_gets_the_whole_backbone_under_its_own_names():
+    """By timm's EfficientNet: the first block has no expansion; five tensors a normalisation."""
+    peer = load("peer")
+    tensors = weights.load()
+    found = peer.timm_names(tensors)
+    assert len(found) == len([name for name in tensors if not name.startswith("_fc")])
+    assert found["conv_stem.weight"] is tensors["_conv_stem.weight"]
+    assert found["blocks.0.0.conv_pw.weight"] is tensors["_blocks.0._project_conv.weight"]
+    assert found["blocks.2.1.bn3.running_var"] is tensors["_blocks.4._bn2.running_var"]
+    assert found["blocks.6.0.conv_pwl.weight"].shape == (320, 1152, 1, 1)
