@@ -288,6 +288,7 @@ def test_a_killed_run_is_gone_on_with_to_the_same_bytes(exported, folder, tmp_pa
     assert file.read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
+@pytest.mark.filterwarnings("ignore:::PIL")
 def test_hostile_photographs_are_refused_in_one_line_each(made, folder, case):
     runtime = edge.load(made.folder)
     for make in REFUSED.values():

@@ -698,6 +698,7 @@ def test_the_names_that_two_files_have_agree():
     assert held_out.UNUSUAL == detector.UNUSUAL
 
 
+@pytest.mark.filterwarnings("ignore:::PIL")
 def test_hostile_photographs_are_left_out_by_name(sitting, tmp_path, case):
     new("good.png", 5, False, tmp_path)
     for number, make in enumerate(REFUSED.values()):
