@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -245,6 +246,13 @@ def environment(**variables: str) -> dict[str, str]:
     """A user's environment, whatever this process has set: MLflow writes its store into its own."""
     kept = {name: text for name, text in os.environ.items() if not FOREIGN.match(name)}
     return kept | variables
+
+
+def free_port() -> int:
+    """One of the loopback, on which nothing listens now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 @cache

@@ -213,6 +213,8 @@ def test_a_wish_for_what_is_not_there_is_one_line(finished, tmp_path, monkeypatc
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     with pytest.raises(InputError, match="mlflow.db is missing, so there are no models"):
         registry.crown(settings, "1")
+    done = finished.run("python", "-m", "twinhead", "champion", "1" * 32)
+    assert done.returncode == 2 and "no version or run of twinhead" in done.stdout, done.stdout
     done = finished.run("python", "-m", "twinhead", "champion", "nobody")
     assert done.returncode == 2
     said = "champion: error: nobody: no version or run of twinhead; its newest: 1\n"

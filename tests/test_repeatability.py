@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 
 import pytest
-from conftest import Workspace, copied_files, forget_training, forking, outputs
+from conftest import Workspace, copied_files, forget_training, outputs
 
 from twinhead.ingest import layout
 
@@ -36,8 +36,9 @@ def copy(finished, tmp_path) -> Workspace:
 
 
 def started(workspace: Workspace) -> subprocess.Popen:
-    train = ("python", "-m", "twinhead.stage", "train")
-    return workspace.start(*train, programs=forking().folder, DVC_ROOT=str(workspace.root))
+    return workspace.start(
+        "python", "-u", "-m", "twinhead.stage", "train", DVC_ROOT=str(workspace.root)
+    )
 
 
 def test_a_training_killed_while_the_readings_are_fitted_ends_with_the_same_bytes(

@@ -1,7 +1,6 @@
 """A tracking server instead of the repository's own store: the same runs, whatever befalls it."""
 
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -11,15 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import Workspace, copied_files, environment, forking
+from conftest import Workspace, copied_files, environment, forking, free_port
 from mlflow.tracking import MlflowClient
 from test_pipeline import assert_complete
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 @dataclass

