@@ -5,9 +5,11 @@ are and altered in each of the ways below, one at a time; beside it the logistic
 pooled features of the pretrained backbone, with the same protocol (its threshold from val, by F1).
 The alterations are made in the pixels that the network sees, at its size. It prints Markdown: the
 AUROC as the mean over the categories with its interval, false alarms, defects found, and what is
-called unknown of the good ones; and which categories suffer most.
+called unknown of the good ones; and which categories suffer most. With --evened each altered
+photograph is first brought to the mean brightness of its category's good training photographs, by
+one factor, as a camera's automatic exposure would: what of the damage can be mended so?
 
-    python benchmarks/stress.py [--work FOLDER] [--only brightness ...]
+    python benchmarks/stress.py [--work FOLDER] [--only brightness ...] [--evened]
 """
 
 import argparse
@@ -89,6 +91,11 @@ def noisy(spread: float) -> Alter:
     )
 
 
+def evened(image: np.ndarray, level: float) -> np.ndarray:
+    """The photograph times what brings its mean to a level, 0 to 255; what is clipped stays so."""
+    return np.clip(image * (level / max(image.mean(), 1.0)), 0, 255).round().astype(np.uint8)
+
+
 ALTERATIONS: dict[str, Alter] = {
     AS_IT_IS: lambda image, rng: image,
     **{f"brightness {by:+.0%}": brighter(by) for by in (-0.4, -0.2, -0.1, 0.1, 0.2, 0.4)},
@@ -100,7 +107,7 @@ ALTERATIONS: dict[str, Alter] = {
 }
 
 
-def main(work: Path | None, only: list[str]) -> None:
+def main(work: Path | None, only: list[str], even: bool) -> None:
     from twinhead import engine
     from twinhead.backbones import extraction
     from twinhead.model import network
@@ -112,17 +119,19 @@ def main(work: Path | None, only: list[str]) -> None:
     model = network.load(paths.MODEL)
     trunk = engine.fastest(extraction.trunk(images.shape[1]))
     logistic, threshold = regression(known)
-    rows = np.flatnonzero(splits.read(paths.SPLITS) == splits.TEST)
+    split = splits.read(paths.SPLITS)
+    rows = np.flatnonzero(split == splits.TEST)
+    levels = brightness(frame, split, images) if even else None
     chosen = [
         name for name in ALTERATIONS if not only or name == AS_IT_IS or name.split()[0] in only
     ]
     lines, worst = [], []
     for name in chosen:
-        file = work / f"{name.replace(' ', '-')}.csv" if work else None
+        file = work / f"{name.replace(' ', '-')}{'-evened' if even else ''}.csv" if work else None
         if file and file.exists():
             found = tables.read(file)
         else:
-            found = answer(name, rows, images, known, model, trunk, logistic, names)
+            found = answer(name, rows, images, known, model, trunk, logistic, names, levels)
             if file:
                 files.write_table(found, file)
         decided = evaluation.decide(found, judged)
@@ -141,6 +150,13 @@ def main(work: Path | None, only: list[str]) -> None:
     print("\n".join(lines))
     print("\n| altered | lowest AUROC | most false alarms |\n|---|---|---|")
     print("\n".join(worst))
+
+
+def brightness(frame: pd.DataFrame, split: pd.Series, images: pixels.Store) -> dict[str, float]:
+    """By category: the median over good training photographs of the mean value, 0 to 255."""
+    good = frame[(split == splits.TRAIN) & (frame["defective"] == 0)]
+    means = pd.Series({row: images[row].mean() for row in good.index})
+    return means.groupby(good["category"]).median().to_dict()
 
 
 def regression(known: pd.DataFrame) -> tuple:
@@ -164,8 +180,12 @@ def answer(
     trunk: Callable,
     logistic: object,
     names: np.ndarray,
+    levels: dict[str, float] | None,
 ) -> pd.DataFrame:
-    """The answers for these rows' photographs, altered, as a table of predictions."""
+    """The answers for these rows' photographs, altered, as a table of predictions.
+
+    levels: by category, to which brightness each is brought; None leaves it.
+    """
     from twinhead.model import detector, network
 
     part = network.answering_part(model)
@@ -176,6 +196,9 @@ def answer(
         altered = np.stack([
             ALTERATIONS[name](images[row], np.random.default_rng((int(row), 7))) for row in some
         ])  # fmt: skip
+        if levels:
+            wanted = [levels[category] for category in known["category"][some]]
+            altered = np.stack([evened(*pair) for pair in zip(altered, wanted, strict=True)])
         described = trunk(np.resize(altered, (BATCH, *altered.shape[1:])).astype(np.float32))
         told = part({key: described[key] for key in part.input}, training=False)
         told = {key: np.asarray(values)[: len(some)] for key, values in told.items()}
@@ -229,7 +252,8 @@ if __name__ == "__main__":
     parser.add_argument("--work", type=Path, metavar="FOLDER", help="keeps the answers")
     kinds = sorted({name.split()[0] for name in ALTERATIONS} - {"as"})
     parser.add_argument("--only", nargs="+", choices=kinds, default=[])
+    parser.add_argument("--evened", action="store_true", help="bring back the mean brightness")
     given = parser.parse_args()
     if given.work:
         given.work.mkdir(parents=True, exist_ok=True)
-    main(given.work, given.only)
+    main(given.work, given.only, given.evened)

@@ -119,6 +119,14 @@ class Built:
     decoded: int
 
 
+@pytest.fixture(scope="session", autouse=True)
+def compiled_forms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep those of the tests' networks out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TWINHEAD_CACHE", str(tmp_path_factory.mktemp("compiled")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three categories of noisy, coloured images; a defect is a bright disc. Tests only read it."""

@@ -18,6 +18,7 @@ from matplotlib import colormaps
 from test_hostile_images import REFUSED
 
 from twinhead import edge, params, paths, processor
+from twinhead.edge import compiled
 from twinhead.errors import InputError
 from twinhead.export import conversion, manifest, package, parity, quantisation
 from twinhead.export.decisions import Rules
@@ -191,6 +192,40 @@ def test_only_convolutions_are_in_int8(exported, built: Built):
     }
     assert {"Convolution", "GroupConvolution"} <= after
     assert not after & {"MatMul", "Divide", "Log", "Power", "ReduceMin", "ReduceMean"}
+
+
+def test_the_next_start_takes_the_compiled_form_and_answers_the_same(made, tmp_path, monkeypatch):
+    monkeypatch.setenv("TWINHEAD_CACHE", str(tmp_path))
+    pixels = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), np.uint8)
+    first = edge.load(made.folder, "float").look(pixels)
+    kept = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    assert [file.suffix for file in kept] == [compiled.ENDING] * 2  # for one photograph, for many
+
+    def compile_anew(*arguments: object) -> None:
+        raise AssertionError("compiled anew")
+
+    with monkeypatch.context() as only_kept:
+        only_kept.setattr(processor.Network, "_compiled", compile_anew)
+        again = edge.load(made.folder, "float").look(pixels)
+    for file in kept:
+        file.write_bytes(kept[file][:-9])
+    torn = edge.load(made.folder, "float").look(pixels)
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == kept
+    monkeypatch.setenv("TWINHEAD_CACHE", str(made.folder / manifest.FILE / "no-folder"))
+    without = edge.load(made.folder, "float").look(pixels)
+    for name, values in first.items():
+        for other in (again, torn, without):
+            assert other[name].tobytes() == values.tobytes()
+
+
+def test_few_compiled_forms_are_kept(made, tmp_path, monkeypatch):
+    monkeypatch.setenv("TWINHEAD_CACHE", str(tmp_path))
+    for number in range(compiled.KEPT):
+        (tmp_path / f"{number}.blob").write_bytes(b"of another model")
+        os.utime(tmp_path / f"{number}.blob", (number, number))
+    edge.load(made.folder, "float")
+    names = {file.stem for file in tmp_path.iterdir()}
+    assert len(names) == compiled.KEPT and "0" not in names and "1" in names
 
 
 @pytest.mark.parametrize("name", ["float.bin", "float.xml", "edge.json"])

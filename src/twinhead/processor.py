@@ -63,8 +63,10 @@ class Network:
             self._openvino.properties.num_streams: streams,
             hints.enable_cpu_pinning: False,  # other programs may be on the first cores, too
         }
-        compiled = self._openvino.Core().compile_model(self._model, "CPU", settings)
-        return self._openvino.AsyncInferQueue(compiled, streams)
+        return self._openvino.AsyncInferQueue(self._compiled(settings), streams)
+
+    def _compiled(self, settings: dict) -> Any:
+        return self._openvino.Core().compile_model(self._model, "CPU", settings)
 
 
 def cores() -> int:

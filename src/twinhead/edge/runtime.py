@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from twinhead import processor
+from twinhead.edge import compiled
 from twinhead.errors import InputError
 from twinhead.export import decisions, manifest
 from twinhead.export.manifest import FLOAT, INT8, Manifest
@@ -103,12 +104,14 @@ def load(folder: Path | str, precision: str | None = None) -> Runtime:
     chosen = precision or (INT8 if INT8 in known.precisions else FLOAT)
     if chosen not in known.precisions:
         raise InputError(f"{folder}: has no {chosen}; it has {' and '.join(known.precisions)}")
-    for name, digest in manifest.digests(folder, chosen).items():
+    digests = manifest.digests(folder, chosen)
+    for name, digest in digests.items():
         if known.files.get(name) != digest:
             raise InputError(f"{folder / name} isn't the file that {manifest.FILE} lists")
     try:
         graph = folder / f"{chosen}{manifest.ENDINGS[0]}"
-        network = processor.Network(processor.load().Core().read_model(graph))
+        model = processor.load().Core().read_model(graph)
+        network = compiled.Network(model, " ".join(digests.values()))
     except ImportError:
         raise InputError("OpenVINO is missing: pip install 'twinhead[edge]'") from None
     except RuntimeError as error:

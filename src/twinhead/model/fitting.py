@@ -143,22 +143,21 @@ def _folds(given: Data, train: np.ndarray, seed: int) -> np.ndarray:
 
     Raises InputError where there are fewer groups than folds.
     """
-    if (count := len(np.unique(given.group[train]))) < FOLDS:
+    labels, group = np.unique(given.group[train], return_inverse=True)
+    if len(labels) < FOLDS:
         raise InputError(
-            f"the train split holds {count} groups of images (duplicates and lots count once);"
-            f" cross-fitting needs {FOLDS}"
+            f"the train split holds {len(labels)} groups of images (duplicates and lots count"
+            f" once); cross-fitting needs {FOLDS}"
         )
-    rng, fold = np.random.default_rng(seed), np.full(len(train), -1)
+    rng, fold = np.random.default_rng(seed), np.full(len(labels), -1)
     strata = given.category[train] * 2 + given.defective[train]
     turn = int(rng.integers(FOLDS))
     for stratum in np.unique(strata):
-        groups = np.unique(given.group[train[strata == stratum]])
-        for group in rng.permutation(groups):
-            own = given.group[train] == group
-            if fold[own][0] < 0:
-                fold[own] = turn % FOLDS
+        for number in rng.permutation(np.unique(group[strata == stratum])):
+            if fold[number] < 0:
+                fold[number] = turn % FOLDS
                 turn += 1
-    return fold
+    return fold[group]
 
 
 def _alone(given: Data, train: np.ndarray, fold: np.ndarray) -> np.ndarray:
