@@ -50,10 +50,7 @@ def improved(options: Namespace) -> int:
 
 def read() -> Improvement | None:
     """Compare what the workspace holds; None if there was no round."""
-    needed = (paths.CATALOG, paths.PREDICTIONS, paths.CROSSFIT, paths.metrics("evaluate"))
-    for path in needed:
-        if not path.exists():
-            raise InputError(f"{path} is missing; run `dvc repro` or `dvc checkout` first")
+    paths.require(paths.CATALOG, paths.PREDICTIONS, paths.CROSSFIT, paths.metrics("evaluate"))
     metrics = json.loads(paths.metrics("evaluate").read_text(encoding="utf-8"))
     if "threshold" not in metrics or not paths.ROUND.exists():
         return None

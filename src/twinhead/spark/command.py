@@ -18,7 +18,8 @@ from twinhead import paths
 from twinhead.errors import InputError
 from twinhead.export import manifest
 from twinhead.export.manifest import FLOAT, INT8, Manifest
-from twinhead.serving import formats, models
+from twinhead.serving import ARTIFACTS, formats, models
+from twinhead.serving.tally import Tally
 from twinhead.spark import answers, java, places, session, worker
 from twinhead.spark.places import File
 
@@ -26,8 +27,6 @@ ALL_READ, UNREADABLE = 0, 1
 """How `spark` ends; 2 is for what stops the whole."""
 AHEAD = 2
 """Such commits that are in work: the workers begin the next while the last of one are awaited."""
-ARTIFACT = Path("artifacts/edge")
-"""Where an MLflow model has the export."""
 
 
 @dataclass
@@ -46,27 +45,6 @@ class Exported:
     def files(self) -> list[Path]:
         names = [manifest.FILE, *manifest.digests(self.folder, self.precision)]
         return [self.folder / name for name in names]
-
-
-@dataclass
-class Tally:
-    """What came of the photographs."""
-
-    answered: int = 0
-    defective: int = 0
-    unread: int = 0
-    undrawn: int = 0
-    before: int = 0
-    """Answered by an earlier run."""
-
-    def add(self, rows: list[dict], touched: list[dict]) -> None:
-        for row in rows:
-            has = bool(answers.COLUMNS.keys() & row.keys())
-            self.answered += has
-            self.defective += row.get("defective", False)
-            self.unread += not has
-            self.undrawn += has and row["error"] is not None
-        self.before += len(touched)
 
 
 def spark(options: Namespace) -> int:
@@ -94,7 +72,7 @@ def spark(options: Namespace) -> int:
         stack.enter_context(held.taken({"model": model.digest, "precision": model.precision}))
         work = worker.Work(source, f"twinhead-{model.digest[:16]}", model.precision, heatmaps)
         tally = _run(options, settings, held, model, work)
-    _tell(tally)
+    print(f"spark: {tally.line()}", file=sys.stderr)
     return UNREADABLE if tally.unread + tally.undrawn else ALL_READ
 
 
@@ -103,8 +81,9 @@ def exported(name: str, place: Path) -> Exported:
 
     place: the folder of an export or of an MLflow model. Raises InputError where there is none.
     """
-    if (place / ARTIFACT / manifest.FILE).is_file():
-        folder, wanted = place / ARTIFACT, [FLOAT]
+    kept = place / ARTIFACTS / paths.EDGE.name
+    if (kept / manifest.FILE).is_file():
+        folder, wanted = kept, [FLOAT]
     elif (place / manifest.FILE).is_file():
         folder, wanted = place, [INT8, FLOAT]
     else:
@@ -155,7 +134,8 @@ def _run(
         def write() -> None:
             rows, touched = waiting.popleft().result()
             held.commit(rows, touched)
-            tally.add(rows, touched)
+            _count(tally, rows)
+            tally.before += len(touched)
             done = f"{tally.answered + tally.unread} photographs are answered"
             print(f"spark: {done}", file=sys.stderr, flush=True)
 
@@ -195,12 +175,10 @@ def _answered(
     return [row for row in rows if not known.same(row["path"], row["digest"])], touched
 
 
-def _tell(tally: Tally) -> None:
-    said = f"{tally.answered} photographs, {tally.defective} defective"
-    if tally.unread:
-        said += f", {tally.unread} could not be read"
-    if tally.undrawn:
-        said += f", {tally.undrawn} heat maps could not be drawn"
-    if tally.before:
-        said += f"; {tally.before} had been answered before"
-    print(f"spark: {said}", file=sys.stderr)
+def _count(tally: Tally, rows: list[dict]) -> None:
+    for row in rows:
+        if answers.COLUMNS.keys() & row.keys():
+            tally.add(row)
+            tally.undrawn += row["error"] is not None
+        else:
+            tally.unread += 1
