@@ -20,8 +20,9 @@ from twinhead.export import manifest
 from twinhead.export.manifest import FLOAT, INT8, Manifest
 from twinhead.serving import ARTIFACTS, formats, models
 from twinhead.serving.tally import Tally
-from twinhead.spark import answers, java, places, session, worker
+from twinhead.spark import java, places, session, worker
 from twinhead.spark.places import File
+from twinhead.spark.target import COLUMNS, Known, Target
 
 ALL_READ, UNREADABLE = 0, 1
 """How `spark` ends; 2 is for what stops the whole."""
@@ -68,7 +69,7 @@ def spark(options: Namespace) -> int:
         model = exported(options.model, place)
         if heatmaps and model.known.scale is None:
             raise InputError(f"{options.model}: its export has no heat maps; see docs/edge.md")
-        held = answers.Target(target)
+        held = Target(target)
         stack.enter_context(held.taken({"model": model.digest, "precision": model.precision}))
         work = worker.Work(source, f"twinhead-{model.digest[:16]}", model.precision, heatmaps)
         tally = _run(options, settings, held, model, work)
@@ -111,7 +112,7 @@ def _settings(given: list[str]) -> dict[str, str]:
 def _run(
     options: Namespace,
     settings: dict[str, str],
-    held: answers.Target,
+    held: Target,
     model: Exported,
     work: worker.Work,
 ) -> Tally:
@@ -148,7 +149,7 @@ def _run(
     return tally
 
 
-def _new(listed: Iterable[File], known: answers.Known, tally: Tally) -> Iterator[File]:
+def _new(listed: Iterable[File], known: Known, tally: Tally) -> Iterator[File]:
     for file in listed:
         if known.answered(file):
             tally.before += 1
@@ -157,7 +158,7 @@ def _new(listed: Iterable[File], known: answers.Known, tally: Tally) -> Iterator
 
 
 def _answered(
-    opened: Any, work: worker.Work, known: answers.Known, files: list[File]
+    opened: Any, work: worker.Work, known: Known, files: list[File]
 ) -> tuple[list[dict], list[dict]]:
     """The photographs' rows; and the stamps of those whose content was answered before."""
     changed = [file for file in files if known.changed(file)]
@@ -177,7 +178,7 @@ def _answered(
 
 def _count(tally: Tally, rows: list[dict]) -> None:
     for row in rows:
-        if answers.COLUMNS.keys() & row.keys():
+        if COLUMNS.keys() & row.keys():
             tally.add(row)
             tally.undrawn += row["error"] is not None
         else:

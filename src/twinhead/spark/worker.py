@@ -49,7 +49,7 @@ class _Read:
 
 
 def answer(work: Work, files: Sequence[File]) -> Iterator[dict]:
-    """Yield a row for each photograph, in their order, as answers.schema has them.
+    """Yield a row for each photograph, in their order, as target.schema has them.
 
     One that can't be read has the reason as `error`, and no answer.
     """
