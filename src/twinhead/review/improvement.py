@@ -59,8 +59,7 @@ def read() -> Improvement | None:
     said["sha256"] = frame.set_index("path").loc[said["path"], "sha256"].to_numpy()
     given = answers.load(paths.ANSWERS).standing.reset_index()
     named = said.get("category_predicted", said["category"])  # decided as `evaluate` does it
-    own = named.map(metrics.get("thresholds", {})).astype(float)
-    said["threshold"] = own.fillna(metrics["threshold"])
+    said["threshold"] = held_out.thresholds(metrics, named)
     return compare(said, given, held_out.of_round(paths.ROUND))
 
 
