@@ -3,7 +3,6 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
-SERVICES := $(VENV)/services-ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := src
 
@@ -18,11 +17,10 @@ run: $(READY) ## Run the pipeline: data set, training, metrics, plots, heat maps
 test: $(READY) ## Run the tests, by two workers
 	python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-test-services: $(SERVICES) ## Run the tests with PostgreSQL, an S3 and MLflow's server, as docs/server.md has them
+test-services: $(VENV)/services-ready ## Run the tests with PostgreSQL, an S3 and MLflow's server, as docs/server.md has them
 	python -m pytest tests/services
 
-test-spark: $(READY) ## Install PySpark and test `twinhead spark`; needs a Java of 17 or newer
-	python -m pip install --quiet --disable-pip-version-check --requirement requirements-spark.lock
+test-spark: $(VENV)/spark-ready ## Run the tests of `twinhead spark`; needs a Java of 17 or newer
 	python -m pytest tests/spark
 
 lint: $(READY) ## Check style and types
@@ -57,6 +55,9 @@ lock: ## Renew the lock files from pyproject.toml (for maintainers)
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock '.[services]'
 	$(BIN)/python -m pip uninstall --quiet --yes twinhead
 	$(BIN)/python -m pip list --format=freeze --exclude pip --exclude setuptools | grep -vxFf requirements.lock > requirements-services.lock
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock '.[spark]'
+	$(BIN)/python -m pip uninstall --quiet --yes twinhead
+	$(BIN)/python -m pip list --format=freeze --exclude pip --exclude setuptools | grep -vxFf requirements.lock | grep -vxFf requirements-services.lock > requirements-spark.lock
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -64,9 +65,9 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
-# What only the tests of the services need: on top of all else, so that nothing else can need it.
-$(SERVICES): $(READY) requirements-services.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-services.lock
+# What only the tests of the services, or of Spark, need: on top of all else, so that nothing else can need it.
+$(VENV)/%-ready: requirements-%.lock $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement $<
 	touch $@
 
 .PHONY: help run test test-services test-spark lint ui table track experiments comparison paper lock

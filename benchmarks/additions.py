@@ -28,7 +28,8 @@ from twinhead.dataset.store import Store
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 COPIED = ("dvc.yaml", "params.yaml", "requirements.lock", ".gitignore", ".dvcignore", ".dvc/config",
-          ".dvc/.gitignore", "data/.gitignore", "docs/comparison.md")  # fmt: skip
+          ".dvc/.gitignore", "data/.gitignore", "data/answers.csv", "data/round.csv",
+          "docs/comparison.md")  # fmt: skip
 TEN = 10
 STORES = (paths.PIXELS, paths.MASKS, paths.FEATURES)
 

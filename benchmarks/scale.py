@@ -102,7 +102,7 @@ DATABASE_PRICE = 50
 FILES_A_SECOND = 200
 """That DVC hashes and sends."""
 SPARK_SHARE = 0.10
-"""Of a worker's time that is Spark's own."""
+"""Of a worker's time that is Spark's own; docs/spark.md, spark.py: 0.094 by two of them."""
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,8 @@ def main() -> None:
     if options.measure:
         way, cores = options.measure[0], int(options.measure[1])
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
-        print(json.dumps({"predict": by_predict, "spark": by_spark}[way](options, cores)))
+        found = by_predict(options) if way == "predict" else by_spark(options, cores)
+        print(json.dumps(found))
     else:
         tabulate(options)
 
@@ -70,7 +71,7 @@ def tabulate(options: Namespace) -> None:
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores.")
 
 
-def by_predict(options: Namespace, cores: int) -> dict[str, float]:
+def by_predict(options: Namespace) -> dict[str, float]:
     """Photographs a second, and seconds to the first ones, by what `predict` does."""
     from twinhead import edge
     from twinhead.serving import photographs, predict
@@ -86,7 +87,8 @@ def by_predict(options: Namespace, cores: int) -> dict[str, float]:
 
 def by_spark(options: Namespace, cores: int) -> dict[str, float]:
     """The same by Spark's workers, and which share of their time isn't spent in answering."""
-    from twinhead.spark import answers, command, places, session, worker
+    from twinhead.spark import command, places, session, worker
+    from twinhead.spark.target import Target
 
     source = places.place(str(options.folder))
     files = list(islice(source.photographs(), options.photographs))
@@ -103,7 +105,7 @@ def by_spark(options: Namespace, cores: int) -> dict[str, float]:
     settings = {"spark.executor.memory": "1g"}
     started = session.started(f"local-cluster[{cores},1,1024]", settings, model.files, "model")
     with started as opened, tempfile.TemporaryDirectory() as folder:
-        held = answers.Target(places.place(folder))
+        held = Target(places.place(folder))
         for _ in range(2):  # a worker that has come late, too
             session.ask(opened, partial(worker.answer, work), files[: FIRST * cores])
         begun = time.time()

@@ -68,6 +68,16 @@ def test_altered_photographs_keep_their_shape_and_repeat():
     assert np.abs(darker - 0.6 * image).max() <= 0.5
 
 
+def test_the_repository_of_ten_photographs_more_has_all_that_a_stage_reads():
+    pipeline = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))
+    given = set(load("additions").COPIED)
+    for described in pipeline["stages"].values():
+        read = {dep for dep in described["deps"] if (REPOSITORY / dep).is_file()}
+        tracked = {dep for dep in read if not dep.startswith(("src/", "stages/"))}
+        assert tracked <= given
+        given |= {out if isinstance(out, str) else next(iter(out)) for out in described["outs"]}
+
+
 def test_the_page_on_scale_has_what_its_command_computes():
     page = (REPOSITORY / "docs/scale.md").read_text(encoding="utf-8")
     assert load("scale").with_tables(page) == page

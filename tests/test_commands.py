@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -162,7 +163,14 @@ def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("command", [[], ["predict"], ["watch"], ["champion"], ["track"], ["ui"]])
+COMMANDS = re.findall(r"^    (\w+) ", commands._parser().format_help(), re.MULTILINE)
+
+
+def test_the_commands_are_those_that_the_module_says():
+    assert re.findall(r"`(?:twinhead )?(\w+)`", commands.__doc__.partition("\n\n")[0]) == COMMANDS
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)], ids=" ".join)
 def test_every_command_explains_itself_at_once(command, tmp_path):
     done = run(*command, "--help", folder=tmp_path)
     assert done.returncode == 0 and "usage: twinhead" in done.stdout and done.stderr == ""

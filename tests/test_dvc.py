@@ -3,9 +3,11 @@
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,7 @@ NO_PRODUCTS = {
     paths.PLOTS,
 }
 each_stage = pytest.mark.parametrize("name", STAGES)
+ARCHITECTURE = (REPOSITORY / "docs/architecture.md").read_text(encoding="utf-8")
 
 
 def outs(name: str) -> dict[str, dict]:
@@ -115,6 +118,14 @@ def test_a_stage_lists_no_folder_that_it_does_not_import(name):
     files = deciding(REPOSITORY / "stages" / f"{name}.py") | {REPOSITORY / f"stages/{name}.py"}
     for place in filter(is_source, STAGES[name]["deps"]):
         assert (REPOSITORY / place).exists() and any(within(file, [place]) for file in files), place
+
+
+@each_stage
+def test_the_page_on_architecture_names_what_a_stage_lists(name):
+    (cell,) = re.findall(rf"^\| `{name}` \| (.+) \|$", ARCHITECTURE, re.MULTILINE)
+    shown = [f"src/twinhead/{place.rstrip('/')}" for place in re.findall("`(.+?)`", cell)]
+    listed = [place for place in STAGES[name]["deps"] if place.startswith("src/")]
+    assert sorted(shown or ["src/twinhead"]) == sorted(listed)  # in words: all of it
 
 
 @pytest.mark.parametrize("name", [place for place in TELLS if place.endswith(".py")])
@@ -259,6 +270,10 @@ def test_the_library_knows_nothing_of_dvc():
     assert users("dvc") == set()
 
 
+def test_spark_and_pyarrow_are_known_to_the_spark_job_alone():
+    assert {file.partition("/")[0] for file in users("pyspark") | users("pyarrow")} == {"spark"}
+
+
 def test_pickle_is_read_by_the_guarded_reader_alone():
     assert users("pickle") <= {"backbones/weights.py"}
     assert not users("joblib") | users("dill") | users("cloudpickle")
@@ -271,3 +286,34 @@ def test_imports_go_downward_only():
     # The stage runner, started as a program, imports itself as the stages know it.
     arrows = {file: code.imported(file) - {file} for file in SOURCES}
     TopologicalSorter(arrows).prepare()  # refuses a cycle
+
+
+def drawn() -> dict[str, set[str]]:
+    """The arrows between folders in the page's diagram of imports."""
+    diagram = ARCHITECTURE.partition("## Who may import whom")[2].split("```")[1]
+    found: dict[str, set[str]] = {}
+    for line in re.sub(r"\[.*?\]", "", diagram).splitlines():
+        sides = [side.replace("&", " ").split() for side in line.split("-->")]
+        for origins, targets in pairwise(sides):
+            for origin in origins:
+                found.setdefault(origin, set()).update(targets)
+    return found
+
+
+def test_the_diagram_of_imports_has_every_folder_and_nothing_that_is_not_imported():
+    library = REPOSITORY / "src/twinhead"
+    folders = {file.parent.name for file in library.glob("*/__init__.py")}
+    arrows, imports = drawn(), {name: set() for name in folders}
+    for file in SOURCES:
+        if file.parent != library:
+            places = [one.relative_to(library).parts for one in code.imported(file)]
+            imports[file.parent.name] |= {place[0] for place in places if len(place) > 1}
+    assert set().union(arrows, *arrows.values()) == folders | {"stages"}
+    for name, imported in imports.items():
+        reached, todo = {name}, [name]
+        while todo:
+            new = arrows.get(todo.pop(), set()) - reached
+            reached |= new
+            todo += new
+        assert imported <= reached, name
+        assert arrows.get(name, set()) <= imported, name

@@ -204,17 +204,21 @@ def test_the_next_start_takes_the_compiled_form_and_answers_the_same(made, tmp_p
     def compile_anew(*arguments: object) -> None:
         raise AssertionError("compiled anew")
 
-    with monkeypatch.context() as only_kept:
-        only_kept.setattr(processor.Network, "_compiled", compile_anew)
-        again = edge.load(made.folder, "float").look(pixels)
+    def from_kept() -> dict[str, np.ndarray]:
+        with monkeypatch.context() as only_kept:
+            only_kept.setattr(processor.Network, "_compiled", compile_anew)
+            return edge.load(made.folder, "float").look(pixels)
+
+    again = from_kept()
     for file in kept:
         file.write_bytes(kept[file][:-9])
     torn = edge.load(made.folder, "float").look(pixels)
-    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == kept
+    mended = from_kept()  # not by their bytes, which OpenVINO doesn't repeat each time
+    assert set(tmp_path.iterdir()) == set(kept)
     monkeypatch.setenv("TWINHEAD_CACHE", str(made.folder / manifest.FILE / "no-folder"))
     without = edge.load(made.folder, "float").look(pixels)
     for name, values in first.items():
-        for other in (again, torn, without):
+        for other in (again, torn, mended, without):
             assert other[name].tobytes() == values.tobytes()
 
 

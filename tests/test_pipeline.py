@@ -32,8 +32,12 @@ def client(workspace: Workspace) -> MlflowClient:
 
 
 def runs(workspace: Workspace) -> list[Run]:
+    """Of the workspace's own store, newest first."""
+    return all_runs(client(workspace))
+
+
+def all_runs(store: MlflowClient) -> list[Run]:
     """Newest first."""
-    store = client(workspace)
     return store.search_runs([found.experiment_id for found in store.search_experiments()])
 
 

@@ -21,7 +21,8 @@ from twinhead import files, params, sharding
 from twinhead.dataset import features, pixels
 from twinhead.errors import InputError
 from twinhead.model import network
-from twinhead.report.rendering import TEMPLATES
+from twinhead.report import rendering
+from twinhead.review import server
 
 SOURCES = sorted([*REPOSITORY.glob("src/**/*.py"), *REPOSITORY.glob("stages/*.py")])
 UNPICKLING = {"src/twinhead/backbones/weights.py"}
@@ -276,26 +277,34 @@ def test_every_part_of_the_page_escapes_its_text(name):
     shown = [f"{{{{ parts.{call} }}}}" for call in calls]
     shown += [f"{{% call parts.{call} %}}{{{{ name }}}}{{% endcall %}}" for call in blocks]
     for text in shown:
-        template = TEMPLATES.from_string("{% import 'macros.html' as parts %}" + text)
+        template = rendering.TEMPLATES.from_string("{% import 'macros.html' as parts %}" + text)
         part = template.render(name=name)
         kept = part.replace(' class="', "", 1).removesuffix('"') if "classed" in text else part
         assert not set(re.sub(OURS, "", kept)) & set("<>\"'"), part
 
 
-def test_no_template_takes_text_for_html():
-    files = sorted((REPOSITORY / "src/twinhead/report/templates").rglob("*.html"))
-    assert len(files) > 12 and TEMPLATES.autoescape is True
+PAGES = {"report": "", "review": '<script src="page.js"></script>'}
+"""By the folder of a page's code: the script that it loads, which the server has."""
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_template_takes_text_for_html(page):
+    files = sorted((REPOSITORY / "src/twinhead" / page / "templates").rglob("*.html"))
+    templates = {"report": rendering, "review": server}[page].TEMPLATES
+    assert files and templates.autoescape is True
     for file in files:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8").replace(PAGES[page], "")
         assert not re.search(r"\|\s*safe\b|autoescape|Markup|<script.*src", text), file
 
 
-def test_the_page_s_script_makes_no_html_of_text():
-    script = (REPOSITORY / "src/twinhead/report/page.js").read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", PAGES)
+def test_the_page_s_script_makes_no_html_of_text(page):
+    script = (REPOSITORY / "src/twinhead" / page / "page.js").read_text(encoding="utf-8")
     for unsafe in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(",
-                   "Function(", ".href", ".src =", "setTimeout"):  # fmt: skip
+                   "Function(", ".href", "setTimeout"):  # fmt: skip
         assert unsafe not in script
     assert "textContent" in script
+    assert page == "review" or ".src =" not in script  # there, photographs come by number
 
 
 def test_yaml_makes_no_objects(tmp_path):

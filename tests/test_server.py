@@ -1,91 +1,67 @@
 """A tracking server instead of the repository's own store: the same runs, whatever befalls it."""
 
 import re
+import shlex
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from conftest import Workspace, copied_files, environment, forking, free_port
 from mlflow.tracking import MlflowClient
-from test_pipeline import assert_complete
+from served import Served
+from test_pipeline import all_runs, assert_complete
 
-
-@dataclass
-class Server:
-    """An MLflow server whose store outlives it."""
-
-    folder: Path
-    port: int
-    process: subprocess.Popen | None = None
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
-        places = {
-            "--backend-store-uri": f"sqlite:///{self.folder / 'store.db'}",
-            "--artifacts-destination": (self.folder / "artifacts").as_uri(),
-            "--host": "127.0.0.1",
-            "--port": str(self.port),
-        }
-        with (self.folder / "server.log").open("a") as log:
-            self.process = subprocess.Popen(
-                command + [word for place in places.items() for word in place],
-                cwd=self.folder,
-                # Its background jobs, which nothing here uses, are seven processes more.
-                env=environment(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"),
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        while self.process.poll() is None:
-            try:
-                urllib.request.urlopen(f"{self.address}/health", timeout=5)
-                return
-            except OSError:
-                time.sleep(0.1)
-        pytest.fail((self.folder / "server.log").read_text())
-
-    def kill(self) -> None:
-        """Without a farewell, its workers too."""
-        if self.process and self.process.poll() is None:
-            subprocess.run(["kill", "-KILL", "--", f"-{self.process.pid}"], check=True)
-            self.process.wait()
+TRAIN = ("python", "-m", "twinhead.stage", "train")
+HEALTH = "/health"
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    made = Server(tmp_path, free_port())
-    made.start()
-    yield made
-    made.kill()
+def server(tmp_path: Path) -> Iterator[Served]:
+    """An MLflow server whose store outlives it."""
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1"]
+    command += ["--port", str(port), "--backend-store-uri", f"sqlite:///{tmp_path / 'store.db'}"]
+    command += ["--artifacts-destination", (tmp_path / "artifacts").as_uri()]
+    # Its background jobs, which nothing here uses, are seven processes more.
+    variables = environment(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
+    log = tmp_path / "server.log"
+    made = Served(shlex.join(command), f"http://127.0.0.1:{port}", log, variables)
+    try:
+        made.start(HEALTH)
+        yield made
+    finally:
+        made.stop()
+
+
+def killed_in_training(workspace: Workspace, variables: dict[str, str]) -> None:
+    """Start a training, and kill it with all that it has started after its first epoch."""
+    programs, seen = forking().folder, ""
+    training = workspace.start(*TRAIN, group=True, programs=programs, **variables)
+    for line in training.stdout:
+        seen += line
+        if "epoch 1 of" in line:
+            subprocess.run(["kill", "-KILL", "--", f"-{training.pid}"], check=True)
+    assert training.wait() != 0, seen
 
 
 def test_a_server_that_dies_in_mid_training_costs_nothing_and_gets_the_whole_run_later(
     workspace, server, case
 ):
     variables = {"MLFLOW_TRACKING_URI": server.address}
-    train = ("python", "-m", "twinhead.stage", "train")
-    training, said = workspace.start(*train, programs=forking().folder, **variables), []
+    training, said = workspace.start(*TRAIN, programs=forking().folder, **variables), []
     for line in training.stdout:
         said.append(line)
         if "epoch 1 of" in line:
-            server.kill()
+            server.stop()
     assert training.wait() == 0 and "train: done" in said[-1], said
     assert len([line for line in said if "can't be used" in line]) == 1, said
-    server.start()
+    server.start(HEALTH)
     done = workspace.run("python", "-m", "twinhead", "track", **variables)
     assert done.returncode == 0, done.stdout
     store = MlflowClient(server.address)
-    (experiment,) = [e for e in store.search_experiments() if e.name != "Default"]
-    (run,) = store.search_runs([experiment.experiment_id])
+    (run,) = all_runs(store)
     assert run.info.artifact_uri.startswith("mlflow-artifacts:")
     assert_complete(workspace, run, store)
     seconds = store.get_metric_history(run.info.run_id, "seconds_per_epoch")
@@ -107,19 +83,13 @@ def test_a_training_that_must_be_tracked_does_not_begin_without_a_server(workspa
 
 
 def test_two_people_at_one_server_have_a_run_each_though_their_params_are_the_same(
-    paper: Workspace, server: Server, tmp_path: Path
+    paper: Workspace, server: Served, tmp_path: Path
 ):
     variables = {"MLFLOW_TRACKING_URI": server.address}
-    train = ("python", "-m", "twinhead.stage", "train")
     ann, bob = (copied_files(paper, tmp_path / name) for name in ("ann", "bob"))
+    killed_in_training(ann, variables)
     forks = {"programs": forking().folder}
-    killed, seen = ann.start(*train, group=True, **forks, **variables), ""
-    for line in killed.stdout:
-        seen += line
-        if "epoch 1 of" in line:
-            subprocess.run(["kill", "-KILL", "--", f"-{killed.pid}"], check=True)
-    assert killed.wait() != 0, seen
-    both = [one.start(*train, **forks, **variables) for one in (bob, ann)]  # at the same time
+    both = [one.start(*TRAIN, **forks, **variables) for one in (bob, ann)]  # at the same time
     for process in both:
         said, _ = process.communicate()
         assert process.returncode == 0, said
@@ -127,10 +97,7 @@ def test_two_people_at_one_server_have_a_run_each_though_their_params_are_the_sa
         done = one.run("python", "-m", "twinhead", "track", **variables)
         assert done.returncode == 0, done.stdout
     store = MlflowClient(server.address)
-    (experiment,) = [e for e in store.search_experiments() if e.name != "Default"]
-    first, second = store.search_runs(
-        [experiment.experiment_id], order_by=["attributes.start_time"]
-    )
+    second, first = all_runs(store)
     for one, run in ((ann, first), (bob, second)):
         assert_complete(one, run, store)
         curve = store.get_metric_history(run.info.run_id, "loss/train")
@@ -141,23 +108,17 @@ def test_two_people_at_one_server_have_a_run_each_though_their_params_are_the_sa
 
 
 def test_a_training_that_is_resumed_with_other_code_begins_a_run_of_its_own(
-    paper: Workspace, server: Server, tmp_path: Path
+    paper: Workspace, server: Served, tmp_path: Path
 ):
     variables = {"MLFLOW_TRACKING_URI": server.address}
-    train = ("python", "-m", "twinhead.stage", "train")
     ann = copied_files(paper, tmp_path / "ann")
-    killed = ann.start(*train, group=True, programs=forking().folder, **variables)
-    for line in killed.stdout:
-        if "epoch 1 of" in line:
-            subprocess.run(["kill", "-KILL", "--", f"-{killed.pid}"], check=True)
-    assert killed.wait() != 0
+    killed_in_training(ann, variables)
     with (ann.root / "src/twinhead/model/heads.py").open("a", encoding="utf-8") as file:
         file.write("\n# another code\n")
-    done = ann.run(*train, **variables)
+    done = ann.run(*TRAIN, **variables)
     assert done.returncode == 0, done.stdout
     store = MlflowClient(server.address)
-    (experiment,) = [e for e in store.search_experiments() if e.name != "Default"]
-    old, new = store.search_runs([experiment.experiment_id], order_by=["attributes.start_time"])
+    new, old = all_runs(store)
     assert old.data.tags["twinhead.code"] != new.data.tags["twinhead.code"]
     curve = store.get_metric_history(new.info.run_id, "loss/train")
     assert [point.step for point in curve] == [1, 2] and new.info.status == "FINISHED"

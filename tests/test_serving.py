@@ -3,11 +3,7 @@
 import base64
 import json
 import os
-import signal
-import socket
-import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -16,54 +12,33 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 import pytest
-from conftest import Workspace
+from conftest import Workspace, environment, free_port
 from mlflow.tracking import MlflowClient
 from mlflow.types import DataType
+from served import Served
 
 from twinhead import paths
 from twinhead.serving import photographs, predictor
-
-PATIENCE = 180
-"""Seconds for a server to start on a busy machine."""
 
 
 @pytest.fixture(scope="module")
 def server(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server in an environment that knows nothing of this repository's code."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    own = ("MLFLOW_", "DVC_", "PYTHONPATH")
-    kept = {name: text for name, text in os.environ.items() if not name.startswith(own)}
-    kept["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
-    folder = tmp_path_factory.mktemp("server")
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            ["mlflow", "models", "serve", "--model-uri", "models:/twinhead@champion",
-             "--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)],
-            cwd=folder,
-            env=kept | {"MLFLOW_TRACKING_URI": f"sqlite:///{finished.root / 'mlflow.db'}"},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # MLflow starts the server as a process of its own
-        )  # fmt: skip
-    address = f"http://127.0.0.1:{port}"
+    port, programs = free_port(), Path(sys.executable).parent
+    variables = environment(
+        MLFLOW_TRACKING_URI=f"sqlite:///{finished.root / 'mlflow.db'}",
+        PATH=f"{programs}{os.pathsep}{os.environ['PATH']}",
+    )
+    variables.pop("PYTHONPATH", None)
+    command = "mlflow models serve --model-uri models:/twinhead@champion --env-manager local"
+    command += f" --host 127.0.0.1 --port {port}"
+    log = tmp_path_factory.mktemp("server") / "log"
+    made = Served(command, f"http://127.0.0.1:{port}", log, variables)
     try:
-        until = time.monotonic() + PATIENCE
-        while not is_up(address):
-            assert process.poll() is None and time.monotonic() < until, (folder / "log").read_text()
-            time.sleep(0.2)
-        yield address
+        made.start("/ping")
+        yield made.address
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait()
-
-
-def is_up(address: str) -> bool:
-    try:
-        return urllib.request.urlopen(f"{address}/ping").status == 200
-    except OSError:
-        return False
+        made.stop()
 
 
 def ask(server: str, body: object) -> tuple[int, dict]:

@@ -9,14 +9,15 @@ import pytest
 
 from twinhead import __main__ as commands
 from twinhead.errors import InputError
-from twinhead.spark import answers, java, places, session
+from twinhead.spark import java, places, session
+from twinhead.spark.target import Target, schema
 
 MODEL = {"model": "a digest", "precision": "float"}
 
 
 @pytest.fixture
-def target(tmp_path: Path) -> answers.Target:
-    return answers.Target(places.place(str(tmp_path / "answers")))
+def target(tmp_path: Path) -> Target:
+    return Target(places.place(str(tmp_path / "answers")))
 
 
 def row(path: str, digest: str | None = "d", modified: int = 1, **more: object) -> dict:
@@ -69,7 +70,7 @@ def test_rows_lie_by_category_and_are_read_again(target):
     assert {one["path"]: one["category"] for one in found} == {f"/{n}": n for n in names} | {
         "/bad": None
     }
-    assert all(set(answers.schema().names) < set(one) for one in found)
+    assert all(set(schema().names) < set(one) for one in found)
 
 
 def test_a_file_is_known_by_its_size_and_time_and_by_its_content(target):

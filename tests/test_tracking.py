@@ -1,11 +1,11 @@
 """The bridge to MLflow: nothing that befalls the store costs any work."""
 
-import socket
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, forking
+from conftest import REPOSITORY, forking, free_port
 from mlflow.tracking import MlflowClient
+from test_pipeline import all_runs
 
 from twinhead.tracking import store as kept
 
@@ -16,9 +16,7 @@ ROOM = ".dvc/tmp/exps/standalone/tmp7a"
 @pytest.fixture
 def closed() -> str:
     """The address of a server that isn't there."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+    return f"http://127.0.0.1:{free_port()}"
 
 
 def test_a_server_that_cannot_be_reached_costs_no_training_and_is_said_once(workspace, closed):
@@ -74,9 +72,7 @@ def test_several_processes_may_open_a_new_store_at_once(finished, tmp_path):
     ]
     said = [worker.communicate()[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0, 0], said
-    store = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
-    (experiment,) = [e for e in store.search_experiments() if e.name != "Default"]
-    runs = store.search_runs([experiment.experiment_id])
+    runs = all_runs(MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}"))
     assert sorted(run.data.params["explain.seed"] for run in runs) == ["0", "1", "2"], said
     artifacts = (tmp_path / "mlartifacts").as_uri()
     assert all(run.info.artifact_uri.startswith(artifacts) for run in runs)
@@ -107,8 +103,7 @@ def test_a_training_that_was_stopped_and_started_again_has_one_run(finished, tmp
     done = finished.run("python", "-c", STOPPED_AND_STARTED, **variables)
     assert done.returncode == 0 and "can't be used" not in done.stdout, done.stdout
     store = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
-    (experiment,) = [e for e in store.search_experiments() if e.name != "Default"]
-    (run,) = store.search_runs([experiment.experiment_id])
+    (run,) = all_runs(store)
     assert run.info.status == "FINISHED" and "test/defect_auroc" in run.data.metrics
     assert "twinhead.failure" not in run.data.tags
     assert len(store.get_metric_history(run.info.run_id, "seconds_per_epoch")) == 1

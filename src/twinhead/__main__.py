@@ -12,7 +12,6 @@ from pathlib import Path
 
 from twinhead import errors, paths, stage
 from twinhead.drift import FALSE_ALARMS
-from twinhead.errors import InputError
 from twinhead.serving import formats, predict, watch
 from twinhead.spark import COMMIT, MASTER
 
@@ -30,8 +29,7 @@ def track(options: argparse.Namespace) -> int:
         from twinhead.serving import registry
         from twinhead.tracking import store
 
-    if not paths.REPORT.exists():
-        raise InputError(f"{paths.REPORT} is missing; run `dvc repro` or `dvc checkout` first")
+    paths.require(paths.REPORT)
     tracking.record("report", settings, last=registry.keep)
     print(f"track: runs are in {store.address()}")
     return 0

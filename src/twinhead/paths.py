@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from twinhead.errors import InputError
+
 PARAMS = Path("params.yaml")
 COMPARISON = Path("docs/comparison.md")
 ANSWERS = Path("data/answers.csv")
@@ -46,3 +48,10 @@ def metrics(stage: str) -> Path:
 def summary(stage: str) -> Path:
     """The few of its metrics that DVC's tables show."""
     return METRICS / "summary" / f"{stage}.json"
+
+
+def require(*places: Path) -> None:
+    """Raise InputError naming the first of these that the pipeline has yet to make."""
+    for place in places:
+        if not place.exists():
+            raise InputError(f"{place} is missing; run `dvc repro` or `dvc checkout` first")

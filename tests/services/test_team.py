@@ -27,10 +27,11 @@ import psycopg2
 import pytest
 import yaml
 from conftest import REPOSITORY, Workspace, begun, environment, forking, free_port
+from database import Database
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from page import Page
-from processes import Database, Served
+from served import Served
 from test_pipeline import assert_complete
 from test_runs import wait_for_workers
 

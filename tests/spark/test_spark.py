@@ -21,7 +21,8 @@ from test_hostile_images import READ, REFUSED
 
 from twinhead import edge, paths
 from twinhead.errors import InputError
-from twinhead.spark import answers, java, places, session, worker
+from twinhead.spark import java, places, session, worker
+from twinhead.spark.target import Target
 
 pyspark = pytest.importorskip("pyspark", reason="pip install -r requirements-spark.lock")
 try:
@@ -236,7 +237,7 @@ def test_a_bucket_is_read_and_written_as_a_folder_is(spark, finished, folder, bu
     ]
     arguments = f"s3a://{bucket}/photos", f"s3a://{bucket}/answers", "--heatmaps"
     ended(spark(*arguments, f"s3a://{bucket}/heat"), 1)
-    held = answers.Target(places.place(f"s3a://{bucket}/answers"))
+    held = Target(places.place(f"s3a://{bucket}/answers"))
     rows = [row for row in held._stamps() if row[1]]
     assert sorted(path for path, *_ in rows) == sorted(
         [*expected, f"s3a://{bucket}/photos/bad.png"]

@@ -5,7 +5,7 @@ import pandas as pd
 from twinhead.dataset import splits
 from twinhead.report import thumbnails
 from twinhead.report.results import Results
-from twinhead.review import improvement, queue
+from twinhead.review import held_out, improvement, queue
 
 NEXT = 8
 """Photographs that the queue would ask about first."""
@@ -31,8 +31,7 @@ def _next(results: Results) -> pd.DataFrame:
     assert results.said is not None
     asked = results.said[results.said["split"].isin([splits.TRAIN, splits.VAL])]
     asked = asked[asked["defect_probability"].notna() & (asked["reviewed"] == "")]
-    own = asked["category"].map(results.judged.get("thresholds", {})).astype(float)
-    ordered = queue.order(asked, own.fillna(results.judged["threshold"]))
+    ordered = queue.order(asked, held_out.thresholds(results.judged, asked["category"]))
     return ordered[ordered["reason"] != queue.SURE].head(NEXT)
 
 

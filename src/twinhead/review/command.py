@@ -10,6 +10,7 @@ from twinhead import errors, params, paths, stage
 from twinhead.errors import InputError
 from twinhead.export import manifest
 from twinhead.ingest import answers
+from twinhead.serving import ARTIFACTS, formats
 
 
 def review(options: Namespace) -> int:
@@ -33,12 +34,12 @@ def review(options: Namespace) -> int:
         known = photographs.workspace(settings)
     with models.located(options.model) as place:
         network = predictor.load(place)
-        file = place / predictor.STORED / paths.MODEL.name if place.is_dir() else place
+        file = place / ARTIFACTS / paths.MODEL.name if place.is_dir() else place
         model = held_out.digest(file)
     photographs.looker(network)
     candidates = photographs.gather(network, model, known, options.folder, given)
     for fault in candidates.unread:
-        print(f"review: {errors.printable(fault)}", flush=True)
+        print(f"review: {formats.printable(fault)}", flush=True)
     if candidates.table.empty:
         print("review: nothing to ask about: every photograph has its answer")
         return 0

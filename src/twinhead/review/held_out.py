@@ -50,6 +50,12 @@ def said(predictions: pd.DataFrame, crossfit: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
+def thresholds(judged: dict, category: pd.Series) -> pd.Series:
+    """Each photograph's threshold; judged: metrics/evaluate.json; category: what decides on it."""
+    own = category.map(judged.get("thresholds", {})).astype(float)
+    return own.fillna(judged["threshold"])
+
+
 def of_round(path: Path) -> pd.DataFrame:
     """What a network said of the test photographs when it began to ask: ROUND, as a table."""
     kinds = {"path": str, "sha256": str, "model": str}

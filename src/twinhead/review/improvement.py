@@ -50,10 +50,7 @@ def improved(options: Namespace) -> int:
 
 def read() -> Improvement | None:
     """Compare what the workspace holds; None if there was no round."""
-    needed = (paths.CATALOG, paths.PREDICTIONS, paths.CROSSFIT, paths.metrics("evaluate"))
-    for path in needed:
-        if not path.exists():
-            raise InputError(f"{path} is missing; run `dvc repro` or `dvc checkout` first")
+    paths.require(paths.CATALOG, paths.PREDICTIONS, paths.CROSSFIT, paths.metrics("evaluate"))
     metrics = json.loads(paths.metrics("evaluate").read_text(encoding="utf-8"))
     if "threshold" not in metrics or not paths.ROUND.exists():
         return None
@@ -62,8 +59,7 @@ def read() -> Improvement | None:
     said["sha256"] = frame.set_index("path").loc[said["path"], "sha256"].to_numpy()
     given = answers.load(paths.ANSWERS).standing.reset_index()
     named = said.get("category_predicted", said["category"])  # decided as `evaluate` does it
-    own = named.map(metrics.get("thresholds", {})).astype(float)
-    said["threshold"] = own.fillna(metrics["threshold"])
+    said["threshold"] = held_out.thresholds(metrics, named)
     return compare(said, given, held_out.of_round(paths.ROUND))
 
 

@@ -166,9 +166,7 @@ def gather(
 
 def workspace(settings: params.Params) -> Known:
     """Read what the pipeline has left. Raises InputError naming what is missing."""
-    for path in (paths.CATALOG, paths.PREDICTIONS, paths.CROSSFIT, paths.SPLITS):
-        if not path.exists():
-            raise InputError(f"{path} is missing; run `dvc repro` or `dvc checkout` first")
+    paths.require(paths.CATALOG, paths.PREDICTIONS, paths.CROSSFIT, paths.SPLITS)
     frame = catalog.read(paths.CATALOG)
     said = held_out.said(tables.read(paths.PREDICTIONS), tables.read(paths.CROSSFIT))
     if list(said["path"]) != list(frame["path"]):

@@ -16,7 +16,6 @@ SUSPICIOUS = "looks defective"
 NEAR = "near the threshold"
 DISAGREEMENT = "memory and learned patches disagree"
 SURE = "looks as it should"
-REASONS = (CONTRADICTION, UNKNOWN, MISTAKE, SUSPICIOUS, NEAR, DISAGREEMENT, SURE)
 MARGIN = 1.0
 """In log-odds from the threshold: nearer is near."""
 APART = 2.0

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
-from twinhead import stage
+from twinhead import paths, stage
 from twinhead.errors import InputError
 from twinhead.export import manifest
 
@@ -56,5 +56,5 @@ def _needing(name: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         raise InputError(
             f"{name} needs {error.name}, which isn't installed: pip install 'twinhead[pipeline]',"
-            " or name an exported model with --model models/edge"
+            f" or name an exported model with --model {paths.EDGE}"
         ) from None

@@ -17,8 +17,9 @@ import numpy as np
 from twinhead import files, stage
 from twinhead.errors import InputError
 from twinhead.ingest import images
-from twinhead.serving import formats, models, photographs
+from twinhead.serving import batch, formats, models, photographs
 from twinhead.serving.models import Answering
+from twinhead.serving.tally import Tally
 
 ALL_READ, UNREADABLE, DEFECTS = 0, 1, 3
 """How `predict` ends; 2 is for what stops the whole."""
@@ -83,8 +84,10 @@ def _predict(options: Namespace, model: Answering, survey: Survey) -> int:
                 kept.append(formats.Lines(file, form, options.resume))
                 stack.callback(kept[-1].close)
         array = stack.enter_context(formats.json_array(options.json)) if options.json else None
-        earlier = min(map(len, kept)) if options.resume else 0
-        defective = min((one.defective for one in kept), default=0)
+        tally = Tally(
+            defective=min((one.defective for one in kept), default=0),
+            before=min(map(len, kept)) if options.resume else 0,
+        )
         files = photographs.find(options.paths)
         if options.resume:
             files = (x for x in files if not all(formats.spelt(x) in one for one in kept))
@@ -93,18 +96,15 @@ def _predict(options: Namespace, model: Answering, survey: Survey) -> int:
         if formats.STDOUT not in (options.csv, options.jsonl, options.json):
             table = formats.Table(survey.longest, model.columns, model.categories)
             print(table.heading())
-        read = unread = undrawn = unknown = 0
-        for answers in _answers(model, files, options, survey, earlier):
+        for answers in _answers(model, files, options, survey, tally.before):
             for answer, fault in answers:
                 if fault:
                     print(f"predict: {formats.printable(fault)}", file=sys.stderr, flush=True)
                 if answer is None:
-                    unread += 1
+                    tally.unread += 1
                     continue
-                undrawn += fault is not None
-                read += 1
-                defective += answer.get("defective", False)
-                unknown += not answer.get("known", True)
+                tally.add(answer)
+                tally.undrawn += fault is not None
                 if table:
                     print(table.line(answer))
                 for one in kept:
@@ -114,19 +114,11 @@ def _predict(options: Namespace, model: Answering, survey: Survey) -> int:
             sys.stdout.flush()
             for one in kept:
                 one.flush()
-    said = f"{read} photographs"
-    if "defect" in model.tasks:
-        said += f", {defective} defective"
-    if unknown:
-        said += f", {unknown} unlike anything that was trained on"
-    if unread:
-        said += f", {unread} could not be read"
-    if undrawn:
-        said += f", {undrawn} heat maps could not be drawn"
-    if earlier:
-        said += f"; {earlier} had been answered before"
-    print(f"predict: {said}", file=sys.stderr)
-    return DEFECTS if options.check and defective else UNREADABLE if unread + undrawn else ALL_READ
+    judged = "defect" in model.tasks
+    print(f"predict: {tally.line(judged)}", file=sys.stderr)
+    if options.check and tally.defective:
+        return DEFECTS
+    return UNREADABLE if tally.unread + tally.undrawn else ALL_READ
 
 
 def _answers(
@@ -140,21 +132,18 @@ def _answers(
     tell = stage.progress("predict", done) if survey.count - done > BATCH else None
     for part in photographs.decoded(files, model.size, BATCH):
         read = [found for _, found in part if not isinstance(found, InputError)]
-        pixels = np.array(read, np.uint8).reshape(-1, model.size, model.size, 3)
-        look = model.look(pixels) if len(pixels) else None
-        given = iter(model.read(look, options.threshold) if look else ())
-        heat = iter(model.heat(pixels, look) if overlays and look else ())
+        given = batch.answers(model, read, overlays is not None, options.threshold)
         answers: list[tuple[dict | None, InputError | None]] = []
         for file, found in part:
             if isinstance(found, InputError):
                 answers.append((None, found))
                 continue
-            answer = {"path": formats.spelt(file)} | next(given)
+            answer, heat = next(given)
             fault = None
-            if overlays:
+            if overlays and heat is not None:
                 place = overlays / os.path.relpath(os.path.abspath(file), survey.root)
-                fault = _draw(model, file, next(heat), place)
-            answers.append((answer, fault))
+                fault = _draw(model, file, heat, place)
+            answers.append(({"path": formats.spelt(file)} | answer, fault))
         yield answers
         done += len(part)
         if tell:

@@ -18,11 +18,8 @@ from twinhead.ingest import images
 from twinhead.model import detector, network
 from twinhead.model.batches import PREDICT_SIZE
 from twinhead.plots import heatmap
-from twinhead.serving import metadata
+from twinhead.serving import ARTIFACTS, metadata
 from twinhead.serving.metadata import Metadata
-
-STORED = Path("artifacts")
-"""Where an MLflow model keeps the network and the metadata, by their files' names."""
 
 
 class Predictor:
@@ -121,7 +118,7 @@ def load(place: Path) -> Predictor:
     """
     place = Path(place)
     if place.is_dir():
-        file, known = place / STORED / paths.MODEL.name, place / STORED / metadata.FILE
+        file, known = place / ARTIFACTS / paths.MODEL.name, place / ARTIFACTS / metadata.FILE
         if not known.is_file():
             raise InputError(f"{place}: not a folder of an MLflow model of twinhead")
         return Predictor(network.load(file), metadata.read(known))

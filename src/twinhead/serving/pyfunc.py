@@ -48,10 +48,11 @@ class Served(PythonModel):
         refuses the request, with status 400 and a message that names it.
         """
         from twinhead.ingest import images
-        from twinhead.serving import predictor
+        from twinhead.serving import batch, predictor
 
         size, total = self.predictor.size, len(model_input)
         threshold = (params or {}).get("threshold")
+        heated = bool((params or {}).get("heat_map"))
         try:
             if total > MOST:
                 raise InputError(f"{total} photographs; expected at most {MOST:,} in a request")
@@ -72,15 +73,12 @@ class Served(PythonModel):
                     late = f"more than {SECONDS} seconds; send fewer in a request"
                     raise InputError(f"{part[0][1]}: {late}")
                 decoded = [images.decode(data, name, size) for data, name in part]
-                pixels = np.array(decoded, np.uint8).reshape(-1, size, size, 3)
-                look = self.predictor.look(pixels)
-                told = self.predictor.read(look, threshold)
-                if (params or {}).get("heat_map"):
-                    heat = self.predictor.heat(pixels, look)
-                    for answer, (data, name), found in zip(told, part, heat, strict=True):
-                        png = self.predictor.draw(data, name, found)
+                given = batch.answers(self.predictor, decoded, heated, threshold)
+                for (data, name), (answer, heat) in zip(part, given, strict=True):
+                    if heat is not None:
+                        png = self.predictor.draw(data, name, heat)
                         answer["heat_map"] = base64.b64encode(png).decode()
-                answers += told
+                    answers.append(answer)
         except InputError as error:
             refusal = MlflowException.invalid_parameter_value(str(error))
             # The scoring server writes the whole request before the message; this takes its place.

@@ -23,8 +23,9 @@ import numpy as np
 from twinhead import files
 from twinhead.errors import InputError
 from twinhead.ingest import images
-from twinhead.serving import formats, models, photographs
+from twinhead.serving import batch, formats, models, photographs
 from twinhead.serving.models import Answering
+from twinhead.serving.tally import Tally
 
 INTERVAL = 0.1
 """Seconds between two looks."""
@@ -235,13 +236,10 @@ def watch(options: Namespace) -> int:
         watched = Folder(folder, answered, options.patience)
         before = f"; {len(answered)} were answered before" if answered else ""
         _say(f"{folder}: waiting for photographs; the answers go to {file}{before}")
-        done = {"answered": 0, "defective": 0, "unreadable": 0}
+        tally = Tally()
         with suppress(Stopped):
-            _follow(watched, model, log, Room(stopping), stopping, options.heatmaps, done)
-    _say(
-        f"{done['answered']} photographs, {done['defective']} defective,"
-        f" {done['unreadable']} could not be read"
-    )
+            _follow(watched, model, log, Room(stopping), stopping, options.heatmaps, tally)
+        _say(tally.line("defect" in model.tasks))
     return 0
 
 
@@ -252,7 +250,7 @@ def _follow(
     room: Room,
     stopping: Stopping,
     heatmaps: Path | None,
-    done: dict[str, int],
+    tally: Tally,
 ) -> None:
     """Answer what comes. Raises Stopped; what has been begun is ended before."""
     gone = False
@@ -268,11 +266,10 @@ def _follow(
                 log.write(text, room)
                 watched.done(name)
                 if fault:
-                    done["unreadable"] += 1
+                    tally.unread += 1
                     _say(formats.printable(fault))
                 else:
-                    done["answered"] += 1
-                    done["defective"] += line.get("defective", False)
+                    tally.add(line)
                 room.write(sys.stdout.fileno(), text, "the terminal's file")
             stopping.wait(0)
         stopping.wait(INTERVAL)
@@ -296,14 +293,10 @@ def _answers(
         elif found is not None:
             read.append((name, line))
             decoded.append(found)
-    if not read:
-        return
-    pixels = np.array(decoded)
-    look = model.look(pixels)
-    heat = iter(model.heat(pixels, look) if heatmaps else ())
-    for (name, line), answer in zip(read, model.read(look), strict=True):
-        if heatmaps:
-            _draw(model, watched.place / name, next(heat), heatmaps / name, room)
+    given = batch.answers(model, decoded, heatmaps is not None)
+    for (name, line), (answer, heat) in zip(read, given, strict=True):
+        if heatmaps and heat is not None:
+            _draw(model, watched.place / name, heat, heatmaps / name, room)
         yield name, line | answer, None
 
 

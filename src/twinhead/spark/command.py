@@ -18,16 +18,16 @@ from twinhead import paths
 from twinhead.errors import InputError
 from twinhead.export import manifest
 from twinhead.export.manifest import FLOAT, INT8, Manifest
-from twinhead.serving import formats, models
-from twinhead.spark import answers, java, places, session, worker
+from twinhead.serving import ARTIFACTS, formats, models
+from twinhead.serving.tally import Tally
+from twinhead.spark import java, places, session, worker
 from twinhead.spark.places import File
+from twinhead.spark.target import COLUMNS, Known, Target
 
 ALL_READ, UNREADABLE = 0, 1
 """How `spark` ends; 2 is for what stops the whole."""
 AHEAD = 2
 """Such commits that are in work: the workers begin the next while the last of one are awaited."""
-ARTIFACT = Path("artifacts/edge")
-"""Where an MLflow model has the export."""
 
 
 @dataclass
@@ -46,27 +46,6 @@ class Exported:
     def files(self) -> list[Path]:
         names = [manifest.FILE, *manifest.digests(self.folder, self.precision)]
         return [self.folder / name for name in names]
-
-
-@dataclass
-class Tally:
-    """What came of the photographs."""
-
-    answered: int = 0
-    defective: int = 0
-    unread: int = 0
-    undrawn: int = 0
-    before: int = 0
-    """Answered by an earlier run."""
-
-    def add(self, rows: list[dict], touched: list[dict]) -> None:
-        for row in rows:
-            has = bool(answers.COLUMNS.keys() & row.keys())
-            self.answered += has
-            self.defective += row.get("defective", False)
-            self.unread += not has
-            self.undrawn += has and row["error"] is not None
-        self.before += len(touched)
 
 
 def spark(options: Namespace) -> int:
@@ -90,11 +69,11 @@ def spark(options: Namespace) -> int:
         model = exported(options.model, place)
         if heatmaps and model.known.scale is None:
             raise InputError(f"{options.model}: its export has no heat maps; see docs/edge.md")
-        held = answers.Target(target)
+        held = Target(target)
         stack.enter_context(held.taken({"model": model.digest, "precision": model.precision}))
         work = worker.Work(source, f"twinhead-{model.digest[:16]}", model.precision, heatmaps)
         tally = _run(options, settings, held, model, work)
-    _tell(tally)
+    print(f"spark: {tally.line()}", file=sys.stderr)
     return UNREADABLE if tally.unread + tally.undrawn else ALL_READ
 
 
@@ -103,8 +82,9 @@ def exported(name: str, place: Path) -> Exported:
 
     place: the folder of an export or of an MLflow model. Raises InputError where there is none.
     """
-    if (place / ARTIFACT / manifest.FILE).is_file():
-        folder, wanted = place / ARTIFACT, [FLOAT]
+    kept = place / ARTIFACTS / paths.EDGE.name
+    if (kept / manifest.FILE).is_file():
+        folder, wanted = kept, [FLOAT]
     elif (place / manifest.FILE).is_file():
         folder, wanted = place, [INT8, FLOAT]
     else:
@@ -132,7 +112,7 @@ def _settings(given: list[str]) -> dict[str, str]:
 def _run(
     options: Namespace,
     settings: dict[str, str],
-    held: answers.Target,
+    held: Target,
     model: Exported,
     work: worker.Work,
 ) -> Tally:
@@ -155,7 +135,8 @@ def _run(
         def write() -> None:
             rows, touched = waiting.popleft().result()
             held.commit(rows, touched)
-            tally.add(rows, touched)
+            _count(tally, rows)
+            tally.before += len(touched)
             done = f"{tally.answered + tally.unread} photographs are answered"
             print(f"spark: {done}", file=sys.stderr, flush=True)
 
@@ -168,7 +149,7 @@ def _run(
     return tally
 
 
-def _new(listed: Iterable[File], known: answers.Known, tally: Tally) -> Iterator[File]:
+def _new(listed: Iterable[File], known: Known, tally: Tally) -> Iterator[File]:
     for file in listed:
         if known.answered(file):
             tally.before += 1
@@ -177,7 +158,7 @@ def _new(listed: Iterable[File], known: answers.Known, tally: Tally) -> Iterator
 
 
 def _answered(
-    opened: Any, work: worker.Work, known: answers.Known, files: list[File]
+    opened: Any, work: worker.Work, known: Known, files: list[File]
 ) -> tuple[list[dict], list[dict]]:
     """The photographs' rows; and the stamps of those whose content was answered before."""
     changed = [file for file in files if known.changed(file)]
@@ -195,12 +176,10 @@ def _answered(
     return [row for row in rows if not known.same(row["path"], row["digest"])], touched
 
 
-def _tell(tally: Tally) -> None:
-    said = f"{tally.answered} photographs, {tally.defective} defective"
-    if tally.unread:
-        said += f", {tally.unread} could not be read"
-    if tally.undrawn:
-        said += f", {tally.undrawn} heat maps could not be drawn"
-    if tally.before:
-        said += f"; {tally.before} had been answered before"
-    print(f"spark: {said}", file=sys.stderr)
+def _count(tally: Tally, rows: list[dict]) -> None:
+    for row in rows:
+        if COLUMNS.keys() & row.keys():
+            tally.add(row)
+            tally.undrawn += row["error"] is not None
+        else:
+            tally.unread += 1

@@ -26,10 +26,10 @@ def check() -> None:
     if program is None:
         raise InputError(f"{wanted}: there is none in PATH, and JAVA_HOME names none")
     try:
-        told = subprocess.run([program, "-version"], capture_output=True, text=True).stderr
+        output = subprocess.run([program, "-version"], capture_output=True, text=True).stderr
     except OSError as error:
         raise InputError(f"{wanted}: {program} can't be run ({error.strerror})") from None
-    found = re.search(r'version "(?:1\.)?(\d+)', told)
+    found = re.search(r'version "(?:1\.)?(\d+)', output)
     if found is None:
         raise InputError(f"{wanted}: {program} doesn't say its version")
     if int(found[1]) < LEAST:

@@ -16,6 +16,7 @@ from twinhead import edge
 from twinhead.edge import Runtime
 from twinhead.errors import InputError
 from twinhead.ingest import images
+from twinhead.serving import batch
 from twinhead.serving.photographs import HEATED
 from twinhead.spark.places import File, Place
 
@@ -48,7 +49,7 @@ class _Read:
 
 
 def answer(work: Work, files: Sequence[File]) -> Iterator[dict]:
-    """Yield a row for each photograph, in their order, as answers.schema has them.
+    """Yield a row for each photograph, in their order, as target.schema has them.
 
     One that can't be read has the reason as `error`, and no answer.
     """
@@ -90,15 +91,14 @@ def _read(work: Work, file: File, size: int) -> _Read:
 def _rows(work: Work, model: Runtime, found: Iterator[_Read]) -> Iterator[dict]:
     part = list(found)
     read = [one.pixels for one in part if one.pixels is not None]
-    look = model.look(np.array(read)) if read else None
-    given = iter(model.read(look) if look else ())
-    heat = iter(model.heat(np.array(read), look) if work.heatmaps and look else ())
+    given = batch.answers(model, read, work.heatmaps is not None)
     for one in part:
         row: dict = one.file._asdict() | {"digest": one.digest}
         if one.pixels is not None:
-            row |= next(given)
-            if work.heatmaps:
-                row["heat_map"], one.fault = _draw(work, work.heatmaps, model, one, next(heat))
+            answer, heat = next(given)
+            row |= answer
+            if work.heatmaps and heat is not None:
+                row["heat_map"], one.fault = _draw(work, work.heatmaps, model, one, heat)
         yield row | {"error": one.fault}
 
 

@@ -84,13 +84,13 @@ class Target:
         """Hold the place for this run. Raises InputError if it isn't free for this model."""
         root = formats.printable(self.place.root)
         names = self.place.names()
-        told = self.place.take(BEGUN)
-        if told is None and any(not name.startswith("_") for name in names):
+        begun = self.place.take(BEGUN)
+        if begun is None and any(not name.startswith("_") for name in names):
             raise InputError(f"{root}: holds something else; name a new folder, or an empty one")
-        if told is not None and json.loads(told) != model:
+        if begun is not None and json.loads(begun) != model:
             raise InputError(f"{root}: has the answers of another model; name a new folder")
         with _lock(self.place):
-            if told is None:
+            if begun is None:
                 self.place.put(BEGUN, json.dumps(model, indent=2).encode())
             yield
 
@@ -171,8 +171,8 @@ def _parquet(rows: Collection[dict], schema: "pyarrow.Schema") -> bytes:
     from pyarrow import parquet
 
     file = io.BytesIO()
-    told = [row | {"path": formats.spelt(row["path"])} for row in rows]
-    parquet.write_table(pyarrow.Table.from_pylist(told, schema=schema), file)
+    written = [row | {"path": formats.spelt(row["path"])} for row in rows]
+    parquet.write_table(pyarrow.Table.from_pylist(written, schema=schema), file)
     return file.getvalue()
 
 
