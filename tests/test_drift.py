@@ -256,7 +256,12 @@ def test_the_page_tells_what_watch_has_answered(drift, dimmed):
     checked = Checked(found)
     assert checked.open == [] and checked.scripts == [] and checked.seen.count("script") == 1
     assert all(re.match("data:image/png;base64,|#", link) for link in checked.links)
-    assert checked.seen.count("img") == 1 and "&lt;script&gt;" in found and "<b>Drift:</b>" in found
+    assert (
+        checked.seen.count("img") == 1
+        and "&lt;script&gt;" in found
+        and "<b>Drift of " in found
+    )
+    assert "brightness (bolt)" in found
     rows = [re.findall("<td[^>]*>(.*?)</td>", row) for row in re.findall("<tr>.*?</tr>", found)]
     texts = [[re.sub("<[^>]*>", "", cell) for cell in cells] for cells in rows]
     assert texts[1:4] == [
@@ -264,7 +269,8 @@ def test_the_page_tells_what_watch_has_answered(drift, dimmed):
         ["2026-01-02", "4", "0.0%", "0.0%", "0"],
         ["2026-01-01", "4", "75.0%", "0.0%", "0"],
     ]
-    assert texts[5][:4] == ["bolt", "13", "23.1%", "7.7%"] and "brightness" in texts[5][4]
+    assert texts[5][0] == "bolt" and "brightness" in texts[5][1]
+    assert texts[5][2:] == ["13", "23.1%", "7.7%"]
     assert "2026-01-02" in later and "2026-01-01" not in later
 
 

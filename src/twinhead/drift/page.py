@@ -51,7 +51,7 @@ def _opening(found: Drift, told: pd.DataFrame, about: About) -> dict:
         "made": _minute(about.made.timestamp()),
         "first": _minute(told["modified"].min()),
         "last": _minute(told["modified"].max()),
-        "drifted": found.drifted,
+        "drifted": _drifted(found),
         "nothing": nothing,
         "advice": "" if nothing else comparison.advice(found, str(about.folder)),
         **_counts(told),
@@ -75,6 +75,16 @@ def _answers(found: Drift, told: pd.DataFrame) -> dict:
         "unread": len(lost),
         "named": list(lost.sort_values("modified")["error"][-NAMED:])[::-1],
     }
+
+
+def _drifted(found: Drift) -> list[str]:
+    """Each measure that has drifted, with how many categories: the most drifted first."""
+    drifted = found.table[found.table["drifted"]].sort_values("adjusted", kind="stable")
+    counts = drifted.groupby("measure", sort=False)["category"].agg(list)
+    return [
+        f"{comparison.TITLES[name]} ({own[0] if len(own) == 1 else f'{len(own)} categories'})"
+        for name, own in counts.items()
+    ]
 
 
 def _drift_of(category: str, found: Drift, drifted: pd.Series) -> str:
