@@ -256,11 +256,7 @@ def test_the_page_tells_what_watch_has_answered(drift, dimmed):
     checked = Checked(found)
     assert checked.open == [] and checked.scripts == [] and checked.seen.count("script") == 1
     assert all(re.match("data:image/png;base64,|#", link) for link in checked.links)
-    assert (
-        checked.seen.count("img") == 1
-        and "&lt;script&gt;" in found
-        and "<b>Drift of " in found
-    )
+    assert checked.seen.count("img") == 1 and "&lt;script&gt;" in found and "<b>Drift of " in found
     assert "brightness (bolt)" in found
     rows = [re.findall("<td[^>]*>(.*?)</td>", row) for row in re.findall("<tr>.*?</tr>", found)]
     texts = [[re.sub("<[^>]*>", "", cell) for cell in cells] for cells in rows]
