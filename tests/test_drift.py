@@ -146,9 +146,11 @@ def test_the_newest_are_chosen(tmp_path):
 
 def test_the_reference_is_the_good_images_as_they_were_cross_fitted(built: Built):
     given = built.frame[["path", "category", "defective"]].sample(frac=1, random_state=0)
-    given = given.assign(defect_probability=range(len(given)), unusual=1.0, fold=0)
+    # The table has a `score` of its own, before the calibration.
+    given = given.assign(defect_probability=range(len(given)), unusual=1.0, score=-7.0)
     found = reference.collect(given, built.frame, built.pixels)
     good = given[given["defective"] == 0]
+    assert tuple(found) == reference.COLUMNS
     assert list(found["score"]) == list(good["defect_probability"])
     assert list(found["category"]) == list(good["category"])
     looks = reference.measure(built.pixels[good.index.to_numpy()])

@@ -32,8 +32,9 @@ def collect(crossfit: pd.DataFrame, frame: pd.DataFrame, images: Store) -> pd.Da
         return None
     rows = pd.Series(frame.index, frame["path"])[good["path"]].to_numpy()
     parts = [measure(images[rows[at : at + BATCH]]) for at in range(0, len(rows), BATCH)]
-    said = good.rename(columns={"defect_probability": "score"}).reset_index(drop=True)
-    return said.join(pd.concat(parts, ignore_index=True))[list(COLUMNS)]
+    said = good[["category", "defect_probability", "unusual"]].reset_index(drop=True)
+    said.columns = pd.Index(COLUMNS[:3])
+    return said.join(pd.concat(parts, ignore_index=True))
 
 
 def measure(images: np.ndarray) -> pd.DataFrame:
