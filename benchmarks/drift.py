@@ -21,16 +21,14 @@ import detector
 import detector_data
 import numpy as np
 import pandas as pd
-from detector_data import Photographs
 from PIL import Image, ImageFilter
 
-from twinhead import params
+from twinhead import engine, params
 from twinhead.dataset import catalog, splits, tables
 from twinhead.drift import command, comparison
+from twinhead.export import reference
 from twinhead.export.decisions import Rules
 from twinhead.model import detector as network
-from twinhead.model import inference
-from twinhead.model.inference import Source
 
 DAYS = 1000
 DAY = 40
@@ -60,41 +58,42 @@ def main(folders: list[Path], work: Path, categories: list[str] | None, seed: in
     crossfit = tables.read(kept / "crossfit.csv")
     names = catalog.categories(given.frame)
     rules = Rules(fitted.metrics["threshold"], fitted.metrics.get("thresholds", {}))
-    reference = _reference(given, crossfit)
+    usual = reference.collect(crossfit, given.frame, given.source.pixels)
+    assert usual is not None  # the pipeline's network is cross-fitted
     good = np.flatnonzero((split == splits.TEST) & (given.frame["defective"] == 0))
-    now = _said(fitted, given.source, good, names)
+    look, images = engine.fastest(fitted.model), given.source.pixels[good]
+    now = command.said(look(images), names, images)
     rng = np.random.default_rng(seed)
-    print(f"{len(reference)} good photographs of train, {len(good)} of test; {', '.join(names)}\n")
+    print(f"{len(usual)} good photographs of train, {len(good)} of test; {', '.join(names)}\n")
     print("| days without a disturbance | alarms of 1,000 | promised |\n|---|---|---|")
     promised = f"{DAYS * comparison.FALSE_ALARMS:.0f}"
-    print(f"| of cross-fitted train | {_days(reference, None, rules, rng)} | {promised} |")
-    print(f"| of test | {_days(reference, now, rules, rng)} | {promised} |\n", flush=True)
+    print(f"| of cross-fitted train | {_days(usual, None, rules, rng)} | {promised} |")
+    print(f"| of test | {_days(usual, now, rules, rng)} | {promised} |\n", flush=True)
     print("| | drift is said on day | false alarms have doubled on day |\n|---|---|---|")
     for name, change in SLOW.items():
-        print(f"| {name} | {_slow(fitted, given, good, names, reference, rules, change)} |",
+        print(f"| {name} | {_slow(look, images, names, usual, rules, change)} |",
               flush=True)  # fmt: skip
 
 
 def _days(
-    reference: pd.DataFrame, now: pd.DataFrame | None, rules: Rules, rng: np.random.Generator
+    usual: pd.DataFrame, now: pd.DataFrame | None, rules: Rules, rng: np.random.Generator
 ) -> int:
     alarms = 0
     for _ in range(DAYS):
         if now is None:
-            chosen = rng.choice(len(reference), DAY, replace=False)
-            day, others = reference.iloc[chosen], reference.drop(reference.index[chosen])
+            chosen = rng.choice(len(usual), DAY, replace=False)
+            day, others = usual.iloc[chosen], usual.drop(usual.index[chosen])
         else:
-            day, others = now.iloc[rng.choice(len(now), DAY)], reference
+            day, others = now.iloc[rng.choice(len(now), DAY)], usual
         alarms += comparison.compare(day, others, rules.threshold_of, network.UNUSUAL).drifted
     return alarms
 
 
 def _slow(
-    fitted: detector.Fitted,
-    given: Photographs,
+    look: engine.Engine,
     good: np.ndarray,
     names: list[str],
-    reference: pd.DataFrame,
+    usual: pd.DataFrame,
     rules: Rules,
     change: Callable[[Image.Image, int], Image.Image],
 ) -> str:
@@ -102,10 +101,8 @@ def _slow(
     said = doubled = None
     first = 0.0
     for day in range(STEPS + 1):
-        images = np.stack([
-            np.asarray(change(Image.fromarray(given.source.pixels[row]), day)) for row in good
-        ])  # fmt: skip
-        now = _said(fitted, Source(images), np.arange(len(good)), names)
+        images = np.stack([np.asarray(change(Image.fromarray(image), day)) for image in good])
+        now = command.said(look(images), names, images)
         limits = now["category"].map(rules.threshold_of).astype(float)
         called = ((now["score"] >= limits) | (now["unusual"] > network.UNUSUAL)).mean()
         if not day:
@@ -113,26 +110,11 @@ def _slow(
         elif called >= 2 * first and doubled is None:
             doubled = day
         if said is None:
-            compared = comparison.compare(now, reference, rules.threshold_of, network.UNUSUAL)
+            compared = comparison.compare(now, usual, rules.threshold_of, network.UNUSUAL)
             said = day if compared.drifted else None
         if said is not None and doubled is not None:
             break
     return " | ".join("–" if day is None else str(day) for day in (said, doubled))
-
-
-def _reference(given: Photographs, crossfit: pd.DataFrame) -> pd.DataFrame:
-    own = crossfit[crossfit["defective"] == 0].rename(columns={"defect_probability": "score"})
-    rows = pd.Series(given.frame.index, given.frame["path"])[own["path"]].to_numpy()
-    looks = comparison.measure(given.source.pixels[rows])
-    return own[["category", "score", "unusual"]].reset_index(drop=True).join(looks)
-
-
-def _said(
-    fitted: detector.Fitted, source: Source, rows: np.ndarray, names: list[str]
-) -> pd.DataFrame:
-    answers = list(inference.answers(fitted.model, source, rows))
-    joined = {name: np.concatenate([part[name] for part in answers]) for name in answers[0]}
-    return command.said(joined, names, source.pixels[rows])
 
 
 if __name__ == "__main__":

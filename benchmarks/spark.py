@@ -87,12 +87,13 @@ def by_predict(options: Namespace) -> dict[str, float]:
 
 def by_spark(options: Namespace, cores: int) -> dict[str, float]:
     """The same by Spark's workers, and which share of their time isn't spent in answering."""
-    from twinhead.spark import command, places, session, worker
+    from twinhead.serving import models
+    from twinhead.spark import places, session, worker
     from twinhead.spark.target import Target
 
     source = places.place(str(options.folder))
     files = list(islice(source.photographs(), options.photographs))
-    model = command.exported(str(options.model), options.model)
+    model = models.exported(str(options.model), options.model)
     work = worker.Work(source, "model", model.precision, None)
 
     def timed(part: list) -> Iterator[tuple[float, list[dict]]]:

@@ -13,7 +13,7 @@ def export() -> None:
     with stage.loading():
         from twinhead import tracking
         from twinhead.attribution import maps
-        from twinhead.export import package
+        from twinhead.export import package, reference
         from twinhead.export.decisions import Rules
         from twinhead.model import detector, network
 
@@ -35,6 +35,7 @@ def export() -> None:
             scale=full_colour(tables.read(paths.EXPLANATIONS)) if own else None,
             tiles=settings.data.tiles,
             model=sha256(paths.MODEL.read_bytes()).hexdigest(),
+            reference=reference.collect(tables.read(paths.CROSSFIT), frame, images),
         )
         masks = pixels.load_masks(paths.MASKS, frame)
         with files.whole(paths.EDGE) as folder:

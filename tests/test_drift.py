@@ -1,18 +1,28 @@
 """Drift: photographs that no longer look like those that the network knows."""
 
+import json
 import os
+import re
+import shutil
 import sys
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+import browser
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import REPOSITORY, Built, Workspace, save
 from PIL import Image, ImageFilter
+from test_report import HOSTILE, Checked
 
 from twinhead import __main__ as commands
-from twinhead.drift import command, comparison
+from twinhead import paths
+from twinhead.drift import answers, command, comparison, page
 from twinhead.errors import InputError
+from twinhead.export import manifest, reference
+from twinhead.export.decisions import Rules
 
 
 def table(rng: np.random.Generator, count: int, **shifts: float) -> pd.DataFrame:
@@ -89,7 +99,7 @@ def test_each_category_is_held_to_its_own_threshold():
 def test_without_a_category_head_all_are_one_category():
     images = np.zeros((2, 8, 8, 3), np.uint8)
     given = {"defect": np.zeros((2, 1)), "unusual": np.zeros((2, 1))}
-    assert set(command.said(given, ["bolt", "nut"], images)["category"]) == {command.ALL}
+    assert set(command.said(given, ["bolt", "nut"], images)["category"]) == {answers.ALL}
     told = command.said(given | {"category": np.eye(2)}, ["bolt", "nut"], images)
     assert list(told["category"]) == ["bolt", "nut"]
 
@@ -107,7 +117,7 @@ def test_all_p_values_together_are_held_to_one_rate():
 def test_dimming_and_blur_move_their_own_measure():
     noise = np.random.default_rng(0).integers(0, 255, (1, 64, 64, 3)).astype(np.uint8)
     blurred = np.asarray(Image.fromarray(noise[0]).filter(ImageFilter.GaussianBlur(1)))
-    plain, dim, soft = (comparison.measure(x).iloc[0] for x in (noise, noise // 2, blurred[None]))
+    plain, dim, soft = (reference.measure(x).iloc[0] for x in (noise, noise // 2, blurred[None]))
     assert dim["brightness"] < 0.6 * plain["brightness"]
     assert dim["sharpness"] == pytest.approx(plain["sharpness"], abs=0.1)
     assert soft["sharpness"] < plain["sharpness"] - 1
@@ -128,17 +138,54 @@ def test_the_newest_are_chosen(tmp_path):
     for number, file in enumerate(listed):
         file.write_bytes(b"")
         os.utime(file, (1000 * (4 - number),) * 2)
-    assert command.chosen(listed, None, 2) == [listed[1], listed[0]]
+    kept = command.chosen(listed, None, 2)
+    assert list(kept["file"]) == [listed[1], listed[0]] and list(kept["modified"]) == [3000, 4000]
     with pytest.raises(InputError, match="no photograph is newer than 1h"):
         command.chosen(listed, "1h", None)
 
 
-@pytest.fixture
-def drift(finished, monkeypatch, capfd):
-    """Run `twinhead drift` in the finished workspace: its exit code, stdout and stderr."""
+def test_the_reference_is_the_good_images_as_they_were_cross_fitted(built: Built):
+    given = built.frame[["path", "category", "defective"]].sample(frac=1, random_state=0)
+    # The table has a `score` of its own, before the calibration.
+    given = given.assign(defect_probability=range(len(given)), unusual=1.0, score=-7.0)
+    found = reference.collect(given, built.frame, built.pixels)
+    good = given[given["defective"] == 0]
+    assert tuple(found) == reference.COLUMNS
+    assert list(found["score"]) == list(good["defect_probability"])
+    assert list(found["category"]) == list(good["category"])
+    looks = reference.measure(built.pixels[good.index.to_numpy()])
+    np.testing.assert_allclose(found[list(reference.LOOKS)], looks, rtol=1e-5)
+    for other in (given.iloc[:0], given.drop(columns="unusual"), given.assign(defective=1)):
+        assert reference.collect(other, built.frame, built.pixels) is None
 
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.chdir(finished.root)
+
+def listed(folder: Path, files: dict[str, str]) -> manifest.Manifest:
+    return manifest.Manifest(1, [], Rules(0.5), None, 32, 1, files, {}, "")
+
+
+def test_an_export_without_its_reference_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"has no reference.csv .* as the paper's isn't"):
+        reference.read(tmp_path, listed(tmp_path, {}))
+    reference.write(pd.DataFrame({"category": ["001"], "score": [0.1]}), tmp_path)
+    known = listed(tmp_path, manifest.digests(tmp_path, [reference.FILE]))
+    assert reference.read(tmp_path, known)["category"][0] == "001"  # a name, no number
+    (tmp_path / reference.FILE).write_text("category,score\n001,0.2\n")
+    with pytest.raises(InputError, match=r"reference.csv isn't the file that edge.json lists"):
+        reference.read(tmp_path, known)
+    (tmp_path / reference.FILE).unlink()
+    with pytest.raises(InputError, match=r"reference.csv is missing; copy the whole folder"):
+        reference.read(tmp_path, known)
+
+
+Drift = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def drift(finished, monkeypatch, capfd) -> Drift:
+    """Run `twinhead drift`, in the finished workspace or elsewhere: exit code, stdout, stderr."""
+
+    def run(*arguments: object, there: Path = finished.root) -> tuple[int, str, str]:
+        monkeypatch.chdir(there)
         monkeypatch.setattr(sys, "argv", ["twinhead", "drift", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             commands.main()
@@ -147,18 +194,130 @@ def drift(finished, monkeypatch, capfd):
     return run
 
 
-def test_the_command_ends_as_cron_wants_it(drift, folder, tmp_path):
-    """Dimmed photographs of the data set: 1, a plot, JSON, and what to do."""
+@pytest.fixture(scope="module")
+def dimmed(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Good photographs of one category under a failing lamp; tests only read it."""
+    place = tmp_path_factory.mktemp("at the line") / "line 3"
+    place.mkdir()
     for file in (folder / "bolt/train/good").glob("*.png"):
         with Image.open(file) as image:
-            image.point(lambda value: value // 3).save(tmp_path / file.name)
+            image.point(lambda value: value // 3).save(place / file.name)
+    return place
+
+
+def test_the_command_ends_as_cron_wants_it(drift, dimmed, tmp_path):
+    """Dimmed photographs of the data set: 1, a plot, JSON, and what to do."""
     plot, told = tmp_path / "drift.png", tmp_path / "drift.json"
-    code, out, _ = drift(tmp_path, "--plot", plot, "--json", told, "--track")
+    code, out, _ = drift(dimmed, "--plot", plot, "--json", told, "--track")
     assert code == 1 and "DRIFT" in out and "twinhead review" in out and "kept in run" in out
     assert plot.read_bytes().startswith(b"\x89PNG") and '"drifted": 1.0' in told.read_text()
-    for file in list(tmp_path.glob("*.png"))[3:]:
-        file.unlink()
-    code, out, err = drift(tmp_path, "--json", "-")
+    code, out, err = drift(dimmed, "--last", 3, "--json", "-")
     assert code == 2 and "too few photographs of every category (8 needed)" in err and not out
     code, _, err = drift(Path("nowhere"))
     assert code == 2 and err.startswith("drift: error: nowhere")
+
+
+def test_at_the_line_an_export_is_enough(drift, finished, dimmed, tmp_path):
+    """As a folder, in a registered model's folder, and by the registry's name; no workspace."""
+    exported = finished.root / paths.EDGE
+    _, expected, _ = drift(dimmed)
+    assert drift(dimmed, "--model", exported, there=tmp_path) == (1, expected, "")
+    shutil.copytree(exported, tmp_path / "model/artifacts/edge")
+    assert drift(dimmed, "--model", "model", there=tmp_path) == (1, expected, "")
+    store = {"MLFLOW_TRACKING_URI": f"sqlite:///{finished.root}/mlflow.db"}
+    done = Workspace(tmp_path).run(
+        *("python", "-m", "twinhead", "drift", str(dimmed), "--model", "models:/twinhead@champion"),
+        PYTHONPATH=str(REPOSITORY / "src"), **store,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, expected)
+    code, _, err = drift(dimmed, there=tmp_path)
+    assert code == 2 and "models/edge: no exported model; expected" in err
+
+
+def line(name: str, day: int, **answer: object) -> str:
+    """A line of `twinhead watch`, of a photograph of noon."""
+    modified = int(datetime(2026, 1, day, 12).timestamp() * 1e9)
+    return json.dumps({"path": name, "bytes": 9, "modified": modified} | answer) + "\n"
+
+
+def test_the_page_tells_what_watch_has_answered(drift, dimmed):
+    good = {"category": "bolt", "defective": False, "known": True}
+    watched = [line(f"{n}.png", 1 + n // 4, **good | {"defective": n < 3}) for n in range(12)]
+    watched += [line("c.png", 3, **good | {"known": False}), line("d.png", 3, error=HOSTILE)]
+    watched.append('{"path": "half')
+    log, made = dimmed.with_name("line 3.jsonl"), dimmed.with_name("page.html")
+    log.write_text("".join(watched))
+    try:
+        code, _, _ = drift(dimmed, "--page", made)
+        found, kept = made.read_text(encoding="utf-8"), log.read_text()
+        drift(dimmed, "--page", made, "--jsonl", log, "--since", "2026-01-02")
+        later = made.read_text(encoding="utf-8")
+    finally:
+        log.unlink()
+    assert code == 1 and kept == "".join(watched)
+    checked = Checked(found)
+    assert checked.open == [] and checked.scripts == [] and checked.seen.count("script") == 1
+    assert all(re.match("data:image/png;base64,|#", link) for link in checked.links)
+    assert checked.seen.count("img") == 1 and "&lt;script&gt;" in found and "<b>Drift of " in found
+    assert "brightness (bolt)" in found
+    rows = [re.findall("<td[^>]*>(.*?)</td>", row) for row in re.findall("<tr>.*?</tr>", found)]
+    texts = [[re.sub("<[^>]*>", "", cell) for cell in cells] for cells in rows]
+    assert texts[1:4] == [
+        ["2026-01-03", "6", "0.0%", "20.0%", "1"],
+        ["2026-01-02", "4", "0.0%", "0.0%", "0"],
+        ["2026-01-01", "4", "75.0%", "0.0%", "0"],
+    ]
+    assert texts[5][0] == "bolt" and "brightness" in texts[5][1]
+    assert texts[5][2:] == ["13", "23.1%", "7.7%"]
+    assert "2026-01-02" in later and "2026-01-01" not in later
+
+
+def test_without_answers_of_watch_the_page_has_its_own(drift, dimmed, tmp_path):
+    place = Path(shutil.copytree(dimmed, tmp_path / "line"))
+    (place / "z.png").write_bytes(b"no picture")
+    code, _, err = drift(place, "--page", tmp_path / "page.html")
+    found = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert code == 1 and "z.png: can't be decoded" in err
+    assert "1 photograph could not be read" in found and "z.png: can&#39;t be decoded" in found
+    code, _, _ = drift(place, "--last", 4, "--page", tmp_path / "page.html")
+    found = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert code == 2 and "Nothing can be said of drift:</b>" in found and "<img" not in found
+
+
+def test_outputs_that_cannot_be_are_refused_before_a_photograph_is_read(drift, tmp_path):
+    photo = tmp_path / "line"
+    photo.mkdir()
+    (photo / "a.png").write_bytes(b"no picture")
+    log = tmp_path / "line.jsonl"
+    log.write_text("no answer\n")
+    for arguments, fault in (
+        (["--page", tmp_path / "none/page.html"], "lies in a folder that doesn't exist"),
+        (["--page", "-"], "--page -: a page needs a file"),
+        (["--page", log], "line.jsonl is named for two outputs"),
+        (["--page", "a.html", "--jsonl", "none.jsonl"], "none.jsonl: no such file"),
+        (["--jsonl", log], "--jsonl: only --page shows"),
+        (["--page", tmp_path / "a.html"], "line.jsonl: line 1 isn't an answer of `twinhead watch`"),
+    ):
+        code, out, err = drift(photo, *arguments)
+        assert (code, out, err.count("\n")) == (2, "", 1) and fault in err, arguments
+    assert log.read_text() == "no answer\n" and not (tmp_path / "a.html").exists()
+
+
+def test_in_a_browser_the_page_fits_a_phone(tmp_path):
+    program = browser.installed()
+    if program is None:
+        pytest.skip("no Chromium is installed")
+    rng = np.random.default_rng(0)
+    found = compare(table(rng, 40, brightness=-2), table(rng, 40))
+    told = pd.DataFrame({"modified": np.arange(30) * 86_400.0, "defective": False, "known": True})
+    told = told.assign(category=["bolt", "nut" * 30] * 15, error="")
+    plot = save(np.zeros((300, 1200, 3), np.uint8), tmp_path / "plot.png")
+    about = page.About(Path("line/" + "long" * 40), "models/edge", datetime(2026, 1, 31))
+    (tmp_path / "page.html").write_text(page.page(found, told, plot, about), encoding="utf-8")
+    with browser.Browser(program) as shown:
+        for width, scheme in ((390, "dark"), (1200, "light")):
+            shown.look(width, 800, scheme)
+            shown.open((tmp_path / "page.html").as_uri())
+            inside = "document.documentElement.scrollWidth <= innerWidth"
+            assert shown.run(inside), f"wider than {width}"
+        assert not shown.errors()

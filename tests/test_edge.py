@@ -20,7 +20,7 @@ from test_hostile_images import REFUSED
 from twinhead import edge, params, paths, processor
 from twinhead.edge import compiled
 from twinhead.errors import InputError
-from twinhead.export import conversion, manifest, package, parity, quantisation
+from twinhead.export import conversion, manifest, package, parity, quantisation, reference
 from twinhead.export.decisions import Rules
 from twinhead.ingest import images
 from twinhead.model import inference, network
@@ -308,6 +308,8 @@ def test_the_paper_s_network_has_answers_and_no_heat_maps(paper, folder):
     assert list(answer) == ["category", "category_probability", "defect_probability", "defective"]
     with pytest.raises(InputError, match="this export has no heat maps"):
         model.check_scale()
+    with pytest.raises(InputError, match="has no reference.csv to compare with"):
+        reference.read(paper.root / paths.EDGE, model.manifest)
 
 
 def test_a_killed_run_is_gone_on_with_to_the_same_bytes(exported, folder, tmp_path):

@@ -200,13 +200,7 @@ def _parser() -> argparse.ArgumentParser:
         default=COMMIT,
         help="photographs whose answers are written at a time (default: %(default)s)",
     )
-    command.add_argument(
-        "--model",
-        metavar="MODEL",
-        default=str(paths.EDGE),
-        help="an export, the folder of an MLflow model that has one, or one of the registry such"
-        " as models:/twinhead@champion (default: %(default)s)",
-    )
+    _add_export(command)
 
     about = "ask on a local page what is right about photographs, the most telling first"
     command = commands.add_parser("review", help=about, description=f"{about.capitalize()}.")
@@ -244,8 +238,16 @@ def _parser() -> argparse.ArgumentParser:
         " %(default)s)",
     )
     add("--plot", metavar="FILE", type=Path, help="draw each measure, now and usual")
+    add("--page", metavar="FILE", type=Path, help="write a page: what was answered, what drifted")
+    add(
+        "--jsonl",
+        metavar="FILE",
+        type=Path,
+        help="the answers of `watch` for the page (default: FOLDER.jsonl, where it is there)",
+    )
     add("--json", metavar="FILE", type=Path, help="write the tests as JSON; - for the terminal")
-    add("--track", action="store_true", help="add the numbers to the model's MLflow run")
+    add("--track", action="store_true", help="add the numbers to the workspace's MLflow run")
+    _add_export(command)
 
     about = "list the registered models, or make one of them champion"
     command = commands.add_parser("champion", help=about, description=f"{about.capitalize()}.")
@@ -273,6 +275,17 @@ def _add_model(command: argparse.ArgumentParser, exported: str = f" its {paths.E
         default=str(paths.MODEL),
         help=f"{paths.MODEL} of a workspace,{exported} the folder of an MLflow model, or"
         " one of the registry such as models:/twinhead@champion (default: %(default)s)",
+    )
+
+
+def _add_export(command: argparse.ArgumentParser) -> None:
+    """Add --model to a command that an exported model answers."""
+    command.add_argument(
+        "--model",
+        metavar="MODEL",
+        default=str(paths.EDGE),
+        help="an export, the folder of an MLflow model that has one, or one of the registry such"
+        " as models:/twinhead@champion (default: %(default)s)",
     )
 
 

@@ -1,29 +1,27 @@
 """`twinhead drift`: compare a folder's photographs with those that the network knows, for cron."""
 
+import contextlib
 import re
+import sys
+import tempfile
 import time
 from argparse import Namespace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from twinhead import errors, files, params, paths, stage
-from twinhead.dataset import catalog, pixels, tables
-from twinhead.drift import comparison, figure
+from twinhead import edge, errors, files, params, stage
+from twinhead.drift import answers, comparison, figure
+from twinhead.drift.answers import ALL
 from twinhead.errors import InputError
-from twinhead.serving import formats, photographs
-
-if TYPE_CHECKING:
-    from twinhead.serving.predictor import Predictor
+from twinhead.export import reference
+from twinhead.serving import formats, models, photographs, watch
 
 FINE, DRIFTED = 0, 1
 """How `drift` ends; 2 is for what stops the whole."""
 BATCH = 64
-ALL = "all"
-"""The category of every photograph, for a network that tells none."""
 UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -32,37 +30,27 @@ def drift(options: Namespace) -> int:
 
     Raises InputError for what can't be done at all; a photograph that can't be read is named.
     """
-    if not 0 < options.false_alarms < 1:
-        raise InputError(
-            f"--false-alarms is {options.false_alarms:g}; expected a share such as .01"
-        )
-    if options.last is not None and options.last < 1:
-        raise InputError(f"--last is {options.last}; expected a number of photographs")
-    if not options.folder.is_dir():
-        raise InputError(f"{options.folder}: no such folder; expected one of photographs")
-    for file in filter(None, (options.plot, options.json)):
-        formats.check(file)
-    settings = params.load()
-    listed = chosen(list(photographs.find([str(options.folder)])), options.since, options.last)
-    with stage.loading():
-        from twinhead.model import detector
-        from twinhead.serving import predictor
-
-    model = predictor.load(paths.MODEL)
-    usual = reference()
-    now = ask(model, listed)
+    check(options)
+    settings = params.load() if options.track else None
+    shown = chosen(list(photographs.find([str(options.folder)])), options.since, options.last)
+    told = _told(options)
+    with models.located(options.model) as place:
+        export = models.exported(options.model, place)
+        usual = reference.read(export.folder, export.known)
+        now, unread = ask(edge.load(export.folder, export.precision), shown)
     if now.empty:
-        raise InputError(f"{options.folder}: none of {len(listed)} photographs can be read")
-    if "category" not in model.columns:
+        raise InputError(f"{options.folder}: none of {len(shown)} photographs can be read")
+    if not export.known.categories:
         usual = usual.assign(category=ALL)
-    found = comparison.compare(
-        now, usual, model.rules.threshold_of, detector.UNUSUAL, options.false_alarms
-    )
+    rules = export.known.rules
+    assert rules.unusual is not None  # what has a reference was cross-fitted, and can tell
+    found = comparison.compare(now, usual, rules.threshold_of, rules.unusual, options.false_alarms)
+    if options.page:
+        if told is None:
+            told = answers.of_look(now, unread, rules)
+        _write_page(options, found, now, usual, told)
     if found.table.empty:
-        needed = f"({comparison.LEAST} needed)"
-        if max(found.few.values()) < comparison.LEAST:
-            raise InputError(f"{options.folder}: too few photographs of every category {needed}")
-        raise InputError(f"{paths.CROSSFIT}: too few good photographs to compare with {needed}")
+        raise InputError(f"{options.folder}: {comparison.nothing(found)}")
     if options.json != formats.STDOUT:
         for line in comparison.lines(found):
             print(line)
@@ -78,60 +66,66 @@ def drift(options: Namespace) -> int:
     if options.plot:
         with files.whole(options.plot) as part:
             figure.draw(found, now, usual, part)
-    if options.track:
+    if settings is not None:
         with stage.loading():
             from twinhead.tracking import runs
 
         day = int(time.time() // 86_400)
         run = runs.add(settings, "drift", comparison.numbers(found), day)
-        print(f"drift: kept in run {run}, step {day}")
+        terminal = sys.stderr if options.json == formats.STDOUT else sys.stdout
+        print(f"drift: kept in run {run}, step {day}", file=terminal)
     return DRIFTED if found.drifted else FINE
 
 
-def reference() -> pd.DataFrame:
-    """The good training images as they were cross-fitted: `category` and the columns of MEASURES.
-
-    Raises InputError where the workspace lacks them, as with the paper's network.
-    """
-    for path in (paths.CROSSFIT, paths.CATALOG, paths.PIXELS):
-        if not path.exists():
-            raise InputError(f"{path} is missing; run `dvc repro` or `dvc checkout` first")
-    crossfit = tables.read(paths.CROSSFIT)
-    good = crossfit[crossfit["defective"] == 0]
-    if good.empty or "unusual" not in good:
+def check(options: Namespace) -> None:
+    """Raise InputError for a command line that can't be followed, before anything is read."""
+    if not 0 < options.false_alarms < 1:
         raise InputError(
-            f"{paths.CROSSFIT}: no cross-fitted answers of good images to compare with"
+            f"--false-alarms is {options.false_alarms:g}; expected a share such as .01"
         )
-    frame, stored = catalog.read(paths.CATALOG), pixels.load(paths.PIXELS)
-    rows = pd.Series(frame.index, frame["path"])[good["path"]].to_numpy()
-    parts = [
-        comparison.measure(stored[rows[start : start + BATCH]])
-        for start in range(0, len(rows), BATCH)
-    ]
-    table = good[["category", "defect_probability", "unusual"]].reset_index(drop=True)
-    table = table.rename(columns={"defect_probability": "score"})
-    return table.join(pd.concat(parts, ignore_index=True))
+    if options.last is not None and options.last < 1:
+        raise InputError(f"--last is {options.last}; expected a number of photographs")
+    if not options.folder.is_dir():
+        raise InputError(f"{options.folder}: no such folder; expected one of photographs")
+    for name in ("plot", "page"):
+        if getattr(options, name) == formats.STDOUT:
+            raise InputError(f"--{name} -: a {name} needs a file")
+    if options.jsonl and not options.page:
+        raise InputError("--jsonl: only --page shows what `watch` has answered")
+    if options.jsonl and not options.jsonl.is_file():
+        raise InputError(f"{options.jsonl}: no such file; expected the answers of `twinhead watch`")
+    read = options.jsonl or watch.beside(options.folder)
+    outputs = [options.plot, options.json, options.page, read if options.page else None]
+    formats.check_all([file for file in outputs if file])
 
 
-def ask(model: "Predictor", listed: list[Path]) -> pd.DataFrame:
-    """What the network says of photographs, and how they look; as `reference`."""
-    from twinhead.review.photographs import looker
+def ask(model: edge.Runtime, shown: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What the network says of photographs, and how they look; and those that can't be read.
 
-    found, done, tell, look = [], 0, stage.progress("drift"), looker(model)
-    for part in photographs.decoded(listed, model.size, BATCH):
-        read = []
-        for _, image in part:
+    shown: `file` and `modified`. The first has `modified` and a reference's columns, the second
+    `modified` and `error`.
+    """
+    found, unread, tell = [], [], stage.progress("drift")
+    parts = photographs.decoded(shown["file"], model.size, BATCH)
+    for start, part in zip(range(0, len(shown), BATCH), parts, strict=True):
+        read, stamps = [], []
+        for (_, image), stamp in zip(part, shown["modified"][start : start + BATCH], strict=True):
             if isinstance(image, InputError):
-                print(f"drift: {errors.printable(str(image))}", flush=True)
+                fault = errors.printable(str(image))
+                print(f"drift: {fault}", file=sys.stderr, flush=True)
+                unread.append((stamp, fault))
             else:
                 read.append(image)
-        done += len(part)
-        if len(listed) > BATCH:
-            tell(done, len(listed))
+                stamps.append(stamp)
+        if len(shown) > BATCH:
+            with contextlib.redirect_stdout(sys.stderr):
+                tell(start + len(part), len(shown))
         if read:
             images = np.array(read, np.uint8)
-            found.append(said(look(images), model.metadata.categories, images))
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+            rows = said(model.look(images), model.categories, images)
+            found.append(rows.assign(modified=stamps))
+    now = pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+    return now, pd.DataFrame(unread, columns=["modified", "error"])
 
 
 def said(given: dict[str, np.ndarray], categories: list[str], images: np.ndarray) -> pd.DataFrame:
@@ -142,20 +136,28 @@ def said(given: dict[str, np.ndarray], categories: list[str], images: np.ndarray
     return pd.DataFrame({
         "category": named, "score": given["defect"][:, 0].astype(float),
         "unusual": given["unusual"][:, 0].astype(float),
-    }).join(comparison.measure(images))  # fmt: skip
+    }).join(reference.measure(images))  # fmt: skip
 
 
-def chosen(listed: list[Path], since: str | None, last: int | None) -> list[Path]:
-    """Those that were written since then, and of these the last so many.
+def chosen(listed: list[Path], since: str | None, last: int | None) -> pd.DataFrame:
+    """Those that were written since then, and of these the last so many: `file`, `modified`.
 
     Raises InputError for a time that isn't one, and where no photograph is left.
     """
-    stamps = {file: file.stat().st_mtime for file in listed if file.exists()}
-    begin = moment(since, datetime.now()) if since else float("-inf")
-    kept = [file for file, stamp in stamps.items() if stamp >= begin]
-    if not kept:
+    there = [file for file in listed if file.exists()]
+    stamps = [file.stat().st_mtime for file in there]
+    kept = newest(pd.DataFrame({"file": there, "modified": stamps}), since, last)
+    if kept.empty:
         raise InputError(f"no photograph is newer than {since}")
-    return sorted(kept, key=lambda file: stamps[file])[-(last or len(kept)) :]
+    return kept
+
+
+def newest(table: pd.DataFrame, since: str | None, last: int | None) -> pd.DataFrame:
+    """The rows that are `modified` (seconds since 1970) since then, of these the last so many."""
+    if since:
+        table = table[table["modified"] >= moment(since, datetime.now())]
+    ordered = table.sort_values("modified", kind="stable", ignore_index=True)
+    return ordered.tail(last or len(ordered)).reset_index(drop=True)
 
 
 def moment(text: str, now: datetime) -> float:
@@ -167,3 +169,28 @@ def moment(text: str, now: datetime) -> float:
     except (ValueError, OverflowError, OSError):
         expected = "expected a date such as 2026-01-31, or 12h, 7d or 2w"
         raise InputError(f"--since is {errors.shown(text)}; {expected}") from None
+
+
+def _told(options: Namespace) -> pd.DataFrame | None:
+    """What `watch` has answered, of the same time; None where it has answered nothing then."""
+    file = options.jsonl or watch.beside(options.folder)
+    if not options.page or not file.is_file():
+        return None
+    told = newest(answers.of_watch(file), options.since, options.last)
+    return None if told.empty else told
+
+
+def _write_page(
+    options: Namespace,
+    found: comparison.Drift,
+    now: pd.DataFrame,
+    usual: pd.DataFrame,
+    told: pd.DataFrame,
+) -> None:
+    from twinhead.drift import page  # with scikit-learn, which takes a second
+
+    with tempfile.TemporaryDirectory() as place, files.whole(options.page) as part:
+        plot = Path(place) / "plot.png"
+        figure.draw(found, now, usual, plot)
+        about = page.About(options.folder, options.model, datetime.now())
+        part.write_text(page.page(found, told, plot, about), encoding="utf-8")

@@ -17,6 +17,7 @@ import pandas as pd
 from scipy.stats import fisher_exact, ks_2samp
 
 from twinhead.drift import FALSE_ALARMS
+from twinhead.export.reference import LOOKS
 
 LEAST = 8
 """Photographs of a category, at least; of fewer nothing is said."""
@@ -28,8 +29,7 @@ MEASURES = {
     "sharpness": "sharpness",
 }
 """Columns of the tables, and what they are called."""
-LOOKS = ("brightness", "sharpness")
-"""Measures of the photograph alone, whatever the network says of it."""
+TITLES = MEASURES | {UNKNOWN: UNKNOWN}
 ODDER = ("score", "unusual")
 """Measures that drift upwards alone: photographs that are more usual than usual are no trouble."""
 ADVICE = {
@@ -58,22 +58,6 @@ class Drift:
     @property
     def drifted(self) -> bool:
         return bool(self.table["drifted"].any())
-
-
-def measure(images: np.ndarray) -> pd.DataFrame:
-    """The brightness (mean, 0 to 1) and the sharpness of (n, size, size, 3), uint8.
-
-    Sharpness is the logarithm of the mean square of the discrete Laplacian (Pertuz et al. 2013,
-    doi:10.1016/j.patcog.2012.11.011, LAPV's relative), over the grey values' variance.
-    """
-    grey = np.asarray(images, np.float32).mean(axis=-1) / 255
-    around = grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1] + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:]
-    edges = ((around - 4 * grey[:, 1:-1, 1:-1]) ** 2).mean(axis=(1, 2))
-    contrast = grey.var(axis=(1, 2))
-    return pd.DataFrame({
-        "brightness": grey.mean(axis=(1, 2)),
-        "sharpness": np.log((edges + 1e-9) / (contrast + 1e-9)),
-    })  # fmt: skip
 
 
 def compare(
@@ -141,15 +125,21 @@ def advice(found: Drift, folder: str) -> str:
     return f"{first}; if it is meant to be so, `twinhead review {folder}` and `dvc repro`"
 
 
+def nothing(found: Drift) -> str:
+    """Why there is no test of any category."""
+    few = max(found.few.values()) < LEAST
+    of = "photographs of every category" if few else "good photographs of training to compare with"
+    return f"too few {of} ({LEAST} needed)"
+
+
 def lines(found: Drift) -> Iterator[str]:
     """The tests as a table to read: what has drifted first."""
     width = max([len("category"), *map(len, found.table["category"])])
     yield f"{'category':{width}}  {'measure':18}  {'usual':>8}  {'now':>8}  {'p':>8}"
-    titles = MEASURES | {UNKNOWN: UNKNOWN}
     for row in found.table.sort_values("adjusted", kind="stable").itertuples():
         mark = "  DRIFT" if row.drifted else ""
         yield (
-            f"{row.category:{width}}  {titles[row.measure]:18}  {row.usual:8.3g}  {row.now:8.3g}"
+            f"{row.category:{width}}  {TITLES[row.measure]:18}  {row.usual:8.3g}  {row.now:8.3g}"
             f"  {row.adjusted:8.2g}{mark}"
         )
     for name, count in found.few.items():

@@ -104,14 +104,12 @@ def load(folder: Path | str, precision: str | None = None) -> Runtime:
     chosen = precision or (INT8 if INT8 in known.precisions else FLOAT)
     if chosen not in known.precisions:
         raise InputError(f"{folder}: has no {chosen}; it has {' and '.join(known.precisions)}")
-    digests = manifest.digests(folder, chosen)
-    for name, digest in digests.items():
-        if known.files.get(name) != digest:
-            raise InputError(f"{folder / name} isn't the file that {manifest.FILE} lists")
+    names = manifest.network(chosen)
+    manifest.check(folder, known, names)
     try:
         graph = folder / f"{chosen}{manifest.ENDINGS[0]}"
         model = processor.load().Core().read_model(graph)
-        network = compiled.Network(model, " ".join(digests.values()))
+        network = compiled.Network(model, " ".join(known.files[name] for name in names))
     except ImportError:
         raise InputError("OpenVINO is missing: pip install 'twinhead[edge]'") from None
     except RuntimeError as error:

@@ -29,7 +29,7 @@ class Manifest:
     tiles: int
     """`data.tiles` in params.yaml; `size` has them in it."""
     files: dict[str, str]
-    """SHA-256 of each network's files, by name; none where OpenVINO couldn't run."""
+    """SHA-256 of all other files, by name; none where OpenVINO couldn't run."""
     gate: dict
     """How far each precision is from the trained model on val: metrics/export.json."""
     model: str
@@ -66,10 +66,22 @@ def read(folder: Path) -> Manifest:
     return found
 
 
-def digests(folder: Path, precision: str) -> dict[str, str]:
-    """SHA-256 of a network's files, by name. Raises InputError naming one that is missing."""
+def network(precision: str) -> list[str]:
+    """The names of a network's files."""
+    return [f"{precision}{ending}" for ending in ENDINGS]
+
+
+def check(folder: Path, known: Manifest, names: list[str]) -> None:
+    """Raise InputError naming a file that is missing, or isn't the one that the list has."""
+    for name, digest in digests(folder, names).items():
+        if known.files.get(name) != digest:
+            raise InputError(f"{folder / name} isn't the file that {FILE} lists")
+
+
+def digests(folder: Path, names: list[str]) -> dict[str, str]:
+    """SHA-256 of these files, by name. Raises InputError naming one that is missing."""
     found = {}
-    for name in (f"{precision}{ending}" for ending in ENDINGS):
+    for name in names:
         try:
             found[name] = sha256((folder / name).read_bytes()).hexdigest()
         except FileNotFoundError:

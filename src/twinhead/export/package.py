@@ -1,4 +1,4 @@
-"""The folder `models/edge/`: the network in float, in int8 if that passes, and the list."""
+"""The folder `models/edge/`: the network in float, in int8 if that passes, reference and list."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import pandas as pd
 from twinhead import paths, processor
 from twinhead.dataset import catalog, splits
 from twinhead.dataset.store import Store
-from twinhead.export import conversion, manifest, parity, quantisation
+from twinhead.export import conversion, manifest, parity, quantisation, reference
 from twinhead.export.decisions import Rules
 from twinhead.export.manifest import FLOAT, INT8, Manifest
 from twinhead.model import network
@@ -32,6 +32,8 @@ class Judged:
     tiles: int
     model: str
     """SHA-256 of models/model.keras."""
+    reference: pd.DataFrame | None = None
+    """What `reference.collect` returns."""
 
 
 def write(
@@ -100,7 +102,11 @@ def write(
 
 
 def _list(kept: list[str], metrics: dict, model: keras.Model, known: Judged, folder: Path) -> None:
-    """Write the list of the folder's files, of these precisions."""
+    """Write the list of the folder's files, of these precisions, and the reference with them."""
+    names = [name for one in kept for name in manifest.network(one)]
+    if kept and known.reference is not None:
+        reference.write(known.reference, folder)
+        names.append(reference.FILE)
     named = "category" in network.tasks(model)
     categories = catalog.categories(known.frame) if named else []
     manifest.write(
@@ -111,13 +117,12 @@ def _list(kept: list[str], metrics: dict, model: keras.Model, known: Judged, fol
             scale=known.scale,
             size=model.input_shape[1],
             tiles=known.tiles,
-            files={name: digest for one in kept
-                   for name, digest in manifest.digests(folder, one).items()},
+            files=manifest.digests(folder, names),
             gate=metrics,
             model=known.model,
         ),
         folder,
-    )  # fmt: skip
+    )
 
 
 def _fault(error: Exception) -> str:

@@ -1,9 +1,5 @@
 """One page, without outside resources, for a person who will never open MLflow."""
 
-from importlib.resources import files
-
-from markupsafe import Markup
-
 from twinhead.report import (
     comparison,
     embedding_map,
@@ -13,9 +9,9 @@ from twinhead.report import (
     metrics,
     mistakes,
     provenance,
+    rendering,
     threshold,
 )
-from twinhead.report.rendering import TEMPLATES
 from twinhead.report.results import Results, read
 
 __all__ = ["Results", "page", "read"]
@@ -45,20 +41,9 @@ def page(results: Results) -> str:
     All text that comes from the data is escaped. Pictures are embedded, small: some 12 MB at most.
     """
     sections = [
-        {"anchor": anchor, "title": title, "body": _html(f"sections/{anchor}", data)}
+        {"anchor": anchor, "title": title, "body": rendering.html(f"sections/{anchor}", data)}
         for anchor, (title, section) in SECTIONS.items()
         if (data := section(results)) is not None
     ]
-    opening = _html("opening", metrics.opening(results))
-    return _html("page", {
-        "style": _own("page.css"), "script": _own("page.js"), "opening": opening,
-        "sections": sections,
-    })  # fmt: skip
-
-
-def _html(template: str, data: dict) -> Markup:
-    return Markup(TEMPLATES.get_template(f"{template}.html").render(data))
-
-
-def _own(name: str) -> Markup:
-    return Markup(files(__name__).joinpath(name).read_text("utf-8"))
+    opening = rendering.html("opening", metrics.opening(results))
+    return rendering.page("Twinhead report", opening, sections)

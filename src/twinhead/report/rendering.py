@@ -3,7 +3,10 @@
 Jinja2 escapes whatever isn't HTML of the templates' own; a name that they don't know is an error.
 """
 
+from importlib.resources import files
+
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 
 def number(value: float | None) -> str:
@@ -39,3 +42,19 @@ TEMPLATES = Environment(
 TEMPLATES.filters |= {
     filter.__name__: filter for filter in (number, share, thousands, counted, with_interval)
 }
+
+
+def html(template: str, data: dict) -> Markup:
+    return Markup(TEMPLATES.get_template(f"{template}.html").render(data))
+
+
+def page(title: str, opening: Markup, sections: list[dict]) -> str:
+    """A whole page; of each section `anchor`, `title` and `body`, which is HTML already."""
+    return html("page", {
+        "style": _own("page.css"), "script": _own("page.js"), "title": title, "opening": opening,
+        "sections": sections,
+    })  # fmt: skip
+
+
+def _own(name: str) -> Markup:
+    return Markup(files(__package__).joinpath(name).read_text("utf-8"))

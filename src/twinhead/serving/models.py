@@ -3,18 +3,41 @@
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
 from twinhead import paths, stage
 from twinhead.errors import InputError
 from twinhead.export import manifest
+from twinhead.export.manifest import FLOAT, INT8, Manifest
+from twinhead.serving import ARTIFACTS
 
 if TYPE_CHECKING:
     from twinhead.edge import Runtime
     from twinhead.serving.predictor import Predictor
 
 Answering = Union["Predictor", "Runtime"]
+
+
+@dataclass
+class Exported:
+    """The export of a model, and the precision to answer in."""
+
+    folder: Path
+    known: Manifest
+    precision: str
+
+    @property
+    def digest(self) -> str:
+        return sha256((self.folder / manifest.FILE).read_bytes()).hexdigest()
+
+    @property
+    def files(self) -> list[Path]:
+        """What an answer needs. Raises InputError naming one that is missing."""
+        names = manifest.digests(self.folder, manifest.network(self.precision))
+        return [self.folder / name for name in (manifest.FILE, *names)]
 
 
 @contextmanager
@@ -37,6 +60,28 @@ def located(name: str) -> Iterator[Path]:
         from twinhead.serving import registry
     with tempfile.TemporaryDirectory() as folder:
         yield registry.fetch(name, Path(folder))
+
+
+def exported(name: str, place: Path) -> Exported:
+    """The export of a model, in the precision in which `predict` answers with the model.
+
+    place: the folder of an export or of an MLflow model. Raises InputError where there is none.
+    """
+    kept = place / ARTIFACTS / paths.EDGE.name
+    if (kept / manifest.FILE).is_file():
+        folder, wanted = kept, [FLOAT]
+    elif (place / manifest.FILE).is_file():
+        folder, wanted = place, [INT8, FLOAT]
+    else:
+        raise InputError(
+            f"{name}: no exported model; expected a folder such as {paths.EDGE},"
+            " or an MLflow model that has one"
+        )
+    known = manifest.read(folder)
+    precision = next((one for one in wanted if one in known.precisions), None)
+    if precision is None:
+        raise InputError(f"{name}: has no network ({known.gate.get('why', 'none is listed')})")
+    return Exported(folder, known, precision)
 
 
 def _load(place: Path) -> Answering:

@@ -139,6 +139,32 @@ def key(name: str, stamp: Stamp) -> int:
     return formats.key(f"{formats.spelt(name)}\0{stamp[0]}\0{stamp[1]}")
 
 
+def beside(folder: Path) -> Path:
+    """The file of answers of a folder, where none is named."""
+    return folder.absolute().with_name(f"{folder.absolute().name}.jsonl")
+
+
+def lines(file: Path) -> Iterator[tuple[dict, int]]:
+    """Yield the answers in a file of answers, with the bytes of their line; only whole lines.
+
+    Raises InputError naming a line that is something else.
+    """
+    with file.open("rb") as written:
+        for number, line in enumerate(written, start=1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                row = json.loads(line)
+                row |= {"path": str(row["path"])}
+                row |= {name: int(row[name]) for name in ("bytes", "modified")}
+            except (ValueError, LookupError, TypeError):
+                raise InputError(
+                    f"{file}: line {number} isn't an answer of `twinhead watch`; name another file"
+                    " with --jsonl"
+                ) from None
+            yield row, len(line)
+
+
 class Log:
     """The file of answers; whole lines alone, also if the disk is full or the power fails."""
 
@@ -161,20 +187,9 @@ class Log:
     def answered(self) -> set[int]:
         """The keys of what stands in the file; a last line that isn't whole is taken away."""
         found, whole = set(), 0
-        with self.file.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                if not line.endswith(b"\n"):
-                    break
-                try:
-                    row = json.loads(line)
-                    stamp = int(row["bytes"]), int(row["modified"])
-                    found.add(key(str(row["path"]), stamp))
-                except (ValueError, LookupError, TypeError):
-                    raise InputError(
-                        f"{self.file}: line {number} isn't an answer of `twinhead watch`; name"
-                        " another file with --jsonl"
-                    ) from None
-                whole += len(line)
+        for row, size in lines(self.file):
+            found.add(key(row["path"], (row["bytes"], row["modified"])))
+            whole += size
         os.ftruncate(self._target, whole)
         return found
 
@@ -226,7 +241,7 @@ def watch(options: Namespace) -> int:
             "--jsonl -: the answers need a file, by which a restart knows them; the"
             " terminal has them anyway"
         )
-    file = options.jsonl or folder.absolute().with_name(f"{folder.absolute().name}.jsonl")
+    file = options.jsonl or beside(folder)
     log = Log(file)
     answered = log.answered()
     with models.opened(options.model) as model, _stopping() as stopping:

@@ -6,19 +6,13 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
-from hashlib import sha256
 from importlib.util import find_spec
 from itertools import chain, islice
-from pathlib import Path
 from typing import Any
 
-from twinhead import paths
 from twinhead.errors import InputError
-from twinhead.export import manifest
-from twinhead.export.manifest import FLOAT, INT8, Manifest
-from twinhead.serving import ARTIFACTS, formats, models
+from twinhead.serving import formats, models
 from twinhead.serving.tally import Tally
 from twinhead.spark import java, places, session, worker
 from twinhead.spark.places import File
@@ -28,24 +22,6 @@ ALL_READ, UNREADABLE = 0, 1
 """How `spark` ends; 2 is for what stops the whole."""
 AHEAD = 2
 """Such commits that are in work: the workers begin the next while the last of one are awaited."""
-
-
-@dataclass
-class Exported:
-    """The export that answers, of the model that was named."""
-
-    folder: Path
-    known: Manifest
-    precision: str
-
-    @property
-    def digest(self) -> str:
-        return sha256((self.folder / manifest.FILE).read_bytes()).hexdigest()
-
-    @property
-    def files(self) -> list[Path]:
-        names = [manifest.FILE, *manifest.digests(self.folder, self.precision)]
-        return [self.folder / name for name in names]
 
 
 def spark(options: Namespace) -> int:
@@ -66,7 +42,7 @@ def spark(options: Namespace) -> int:
         raise InputError(f"{formats.printable(options.source)}: no such folder")
     with ExitStack() as stack:
         place = stack.enter_context(models.located(options.model))
-        model = exported(options.model, place)
+        model = models.exported(options.model, place)
         if heatmaps and model.known.scale is None:
             raise InputError(f"{options.model}: its export has no heat maps; see docs/edge.md")
         held = Target(target)
@@ -75,28 +51,6 @@ def spark(options: Namespace) -> int:
         tally = _run(options, settings, held, model, work)
     print(f"spark: {tally.line()}", file=sys.stderr)
     return UNREADABLE if tally.unread + tally.undrawn else ALL_READ
-
-
-def exported(name: str, place: Path) -> Exported:
-    """The export of a model, in the precision in which `predict` answers with the model.
-
-    place: the folder of an export or of an MLflow model. Raises InputError where there is none.
-    """
-    kept = place / ARTIFACTS / paths.EDGE.name
-    if (kept / manifest.FILE).is_file():
-        folder, wanted = kept, [FLOAT]
-    elif (place / manifest.FILE).is_file():
-        folder, wanted = place, [INT8, FLOAT]
-    else:
-        raise InputError(
-            f"{formats.printable(name)}: no exported model; expected a folder such as {paths.EDGE},"
-            " or an MLflow model that has one"
-        )
-    known = manifest.read(folder)
-    precision = next((one for one in wanted if one in known.precisions), None)
-    if precision is None:
-        raise InputError(f"{name}: has no network ({known.gate.get('why', 'none is listed')})")
-    return Exported(folder, known, precision)
 
 
 def _settings(given: list[str]) -> dict[str, str]:
@@ -113,7 +67,7 @@ def _run(
     options: Namespace,
     settings: dict[str, str],
     held: Target,
-    model: Exported,
+    model: models.Exported,
     work: worker.Work,
 ) -> Tally:
     tally, known = Tally(), held.known()
