@@ -24,6 +24,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import process_memory
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCE = REPOSITORY / "src"
@@ -139,11 +141,9 @@ def measure(way: str, workspace: Path) -> None:
     model.answer(pixels)
     pace, core = BATCH / (time.perf_counter() - before), (time.process_time() - core) / BATCH
     p50, p99 = (1e3 * float(value) for value in np.percentile(single[10:], [50, 99]))
-    with open("/proc/self/status") as facts:
-        (peak,) = [int(line.split()[1]) / 1000 for line in facts if line.startswith("VmHWM")]
     print(json.dumps({
         "start": start, "p50": p50, "p99": p99, "pace": pace,
-        "core": 1e3 * core, "memory": peak, "files": files / 1e6,
+        "core": 1e3 * core, "memory": process_memory.peak() / 1e6, "files": files / 1e6,
     }))  # fmt: skip
 
 

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+import process_memory
 
 from twinhead import params, stage
 
@@ -92,8 +93,7 @@ def start(name: str, size: int, categories: int, memory: int) -> None:
     run(image)
     took, own = time.perf_counter() - before, time.process_time() - own
     run(pixels(BATCH, size))
-    with open("/proc/self/status") as facts:  # what getrusage tells may be the parent's
-        (peak,) = [int(line.split()[1]) / 2**20 for line in facts if line.startswith("VmHWM")]
+    peak = process_memory.peak() / 2**30
     said = f"{took:.1f} s to the first answer ({own:.1f} s of a core), {peak:.2f} GiB at its peak"
     print(f"  {name}: {said}", flush=True)
 

@@ -23,6 +23,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import pandas as pd
+import process_memory
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LOCK = REPOSITORY / "benchmarks/peer.lock"
@@ -208,7 +209,7 @@ def fit(options) -> dict:
     detector._train(given, split, group, settings, kept)
     model, crossfit = network.load(kept / "model.keras"), tables.read(kept / "crossfit.csv")
     took = {"fit": time.perf_counter() - started, "fit_core": time.process_time() - core}
-    took["fit_memory"] = peak()
+    took["fit_memory"] = process_memory.peak() / 1e6
     categories = catalog.categories(given.frame)
     answers = inference.predict(model, given.source, given.frame, split, categories)
     metrics = evaluation.judge(answers, crossfit, settings.evaluate)
@@ -242,7 +243,7 @@ def answer(precision: str, folder: Path) -> dict[str, float]:
     before, core = time.perf_counter(), time.process_time()
     found = model.look(pixels)
     batches, core = time.perf_counter() - before, time.process_time() - core
-    memory = peak()
+    memory = process_memory.peak() / 1e6
     np.savez(folder / f"{precision}.npz", scores=found["defect"][:, 0], maps=found["anomaly_map"])
     sizes = [(folder / f"edge/{precision}{end}").stat().st_size for end in (".xml", ".bin")]
     return {
@@ -334,13 +335,6 @@ def cell(values: pd.Series, column: str, digits: int) -> str:
 
 def has(rows: pd.DataFrame, key: dict[str, str]) -> bool:
     return len(rows) > 0 and bool((rows[list(key)] == pd.Series(key)).all(axis=1).any())
-
-
-def peak() -> float:
-    """MB that the process has held at most."""
-    with open("/proc/self/status") as facts:
-        (found,) = [int(line.split()[1]) / 1000 for line in facts if line.startswith("VmHWM")]
-    return found
 
 
 def arguments():

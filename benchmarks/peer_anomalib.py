@@ -14,6 +14,7 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import numpy as np
+import process_memory
 import torch
 
 try:
@@ -65,7 +66,7 @@ def fit(model: torch.nn.Module, way: str, folder: Path) -> dict[str, float]:
     took = {"fit": time.perf_counter() - started, "fit_core": time.process_time() - core}
     torch.save(model.state_dict(), folder / f"{way}.pt")
     return took | {
-        "fit_memory": _peak(),
+        "fit_memory": process_memory.peak() / 1e6,
         "files": (folder / f"{way}.pt").stat().st_size / 1e6,
         "apart": apart,
     }
@@ -95,7 +96,7 @@ def answer(model: torch.nn.Module, way: str, folder: Path) -> dict[str, float]:
             maps.append(found.anomaly_map[:, 0].numpy())
         batches = time.perf_counter() - before
         core = time.process_time() - core
-    memory = _peak()
+    memory = process_memory.peak() / 1e6
     np.savez(folder / f"{way}.npz", scores=np.concatenate(scores), maps=np.concatenate(maps))
     return {
         "single": 1 / float(np.median(singles)),
@@ -194,13 +195,6 @@ def _by_openvino(model: torch.nn.Module, pixels: np.ndarray) -> float:
         compiled(_tensor(image[None]).numpy())
         took.append(time.perf_counter() - before)
     return 1 / float(np.median(took))
-
-
-def _peak() -> float:
-    """MB that the process has held at most."""
-    with open("/proc/self/status") as facts:
-        (peak,) = [int(line.split()[1]) / 1000 for line in facts if line.startswith("VmHWM")]
-    return peak
 
 
 if __name__ == "__main__":

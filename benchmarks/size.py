@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import process_memory
 import yaml
 
 from twinhead import files, paths, sample, sharding
@@ -32,7 +33,7 @@ from twinhead.ingest import layout, quality
 
 STAGES = ("index", "split", "features", "train", "evaluate", "embed", "explain", "plots", "report")
 REPOSITORY = Path(__file__).resolve().parents[1]
-GIB = 2**20  # in the kibibytes of /proc
+GIB = 2**30
 DIFFERENT = 512
 """Pixels of --stores that aren't equal."""
 VALUES = 1408
@@ -139,7 +140,7 @@ def catalog_of(size: int, rng: np.random.Generator, side: int) -> pd.DataFrame:
 
 
 def measured(name: str, workspace: Path) -> tuple[float, int, int]:
-    """Run a stage; return its seconds and, in KiB, its peak memory without and with maps."""
+    """Run a stage; return its seconds and, in bytes, its peak memory without and with maps."""
     for folder in ("data", "models", "reports", "metrics"):
         (workspace / folder).mkdir(exist_ok=True)
     log = workspace / f"{name}.log"
@@ -153,13 +154,11 @@ def measured(name: str, workspace: Path) -> tuple[float, int, int]:
             stderr=subprocess.STDOUT,
         )
         while (ended := os.wait4(process.pid, os.WNOHANG))[0] == 0:
-            status = Path(f"/proc/{process.pid}/status").read_text()
-            fields = dict(line.split(":", 1) for line in status.splitlines())
-            own = max(own, int(fields.get("RssAnon", "0 kB").split()[0]))
+            own = max(own, process_memory.own(process.pid))
             time.sleep(0.05)
     if ended[1]:
         sys.exit(f"{name} failed:\n{log.read_text()}")
-    return time.perf_counter() - started, own, ended[2].ru_maxrss
+    return time.perf_counter() - started, own, 1024 * ended[2].ru_maxrss
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ second; a photograph's own bytes are what the last step added, over how many it 
 import argparse
 import io
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import process_memory
 from PIL import Image
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -100,7 +100,7 @@ def predicted(work: Path, answers: Path, count: int, env: dict[str, str]) -> tup
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
     peak = 0.0
     while process.poll() is None:
-        peak = max(peak, own_memory(process.pid))
+        peak = max(peak, process_memory.own(process.pid))
         time.sleep(0.2)
     if process.returncode:
         raise SystemExit(f"predict ended with {process.returncode}")
@@ -117,7 +117,7 @@ def watched(work: Path, answers: Path, count: int, env: dict[str, str]) -> tuple
     with answers.open("a+b") as written:
         lines = 0
         while lines < count and process.poll() is None:
-            peak = max(peak, own_memory(process.pid))
+            peak = max(peak, process_memory.own(process.pid))
             time.sleep(0.2)
             lines += written.read().count(b"\n")
     took = time.perf_counter() - started
@@ -125,16 +125,6 @@ def watched(work: Path, answers: Path, count: int, env: dict[str, str]) -> tuple
     if process.wait():
         raise SystemExit(f"watch ended with {process.returncode}")
     return peak, took
-
-
-def own_memory(pid: int) -> float:
-    """Bytes that the process holds for itself now; 0 for one that has ended."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    except (FileNotFoundError, ProcessLookupError):
-        return 0.0
-    found = re.search(r"^RssAnon:\s+(\d+) kB", status, re.MULTILINE)
-    return 1024.0 * int(found[1]) if found else 0.0
 
 
 if __name__ == "__main__":
