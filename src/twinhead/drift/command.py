@@ -111,7 +111,7 @@ def ask(model: edge.Runtime, shown: pd.DataFrame) -> tuple[pd.DataFrame, pd.Data
         read, stamps = [], []
         for (_, image), stamp in zip(part, shown["modified"][start : start + BATCH], strict=True):
             if isinstance(image, InputError):
-                fault = errors.printable(str(image))
+                fault = formats.printable(image)
                 print(f"drift: {fault}", file=sys.stderr, flush=True)
                 unread.append((stamp, fault))
             else:
