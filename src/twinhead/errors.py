@@ -43,10 +43,10 @@ def message(error: Exception, lower: str = "") -> str | None:
 
 def shown(value: object) -> str:
     """A value in a few words, however large it is."""
-    return _printable(_SHORT.repr(value))
+    return printable(_SHORT.repr(value))
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """One line of at most 201 characters; what can't be printed is a question mark."""
     short = text if len(text) <= 200 else f"{text[:200]}…"
     return "".join(letter if letter.isprintable() else "?" for letter in short)
