@@ -1,5 +1,6 @@
 """What the commands of benchmarks/ promise beside their figures."""
 
+import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from types import ModuleType
 
@@ -12,8 +13,10 @@ from twinhead.backbones import weights
 
 
 def load(name: str) -> ModuleType:
-    """A command's module, under a name that no library has."""
+    """A command's module, under a name that no library has; it finds those beside it."""
     file = REPOSITORY / f"benchmarks/{name}.py"
+    if str(file.parent) not in sys.path:
+        sys.path.append(str(file.parent))
     spec = spec_from_file_location(f"benchmark_{name}", file)
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
