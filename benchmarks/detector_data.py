@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 import twinhead
-from twinhead import engine, files, params
+from twinhead import engine, files, heap, params
 from twinhead.backbones import extraction
 from twinhead.dataset import catalog, features, pixels
 from twinhead.ingest import decoding, layout
@@ -61,6 +61,7 @@ def prepare(
 
     work: keeps links, pixels and features, also of folders that were given before.
     """
+    heap.keep_freed()
     work.mkdir(parents=True, exist_ok=True)
     with (work / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -23,7 +23,7 @@ import yaml
 from cases import case  # noqa: F401
 from PIL import Image
 
-from twinhead import evaluation, params
+from twinhead import evaluation, heap, params
 from twinhead.dataset import pixels
 from twinhead.dataset.store import Store
 from twinhead.ingest import decoding, layout
@@ -36,6 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    heap.keep_freed()
     config.addinivalue_line("markers", "case: its outcome is a row of docs/robustness.md")
     config.stash[cases.KEY] = cases.Table(config.getoption("--write-cases"))
 

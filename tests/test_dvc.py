@@ -82,6 +82,7 @@ TELLS = [
     for name in (
         "__init__.py",
         "errors.py",
+        "heap.py",
         "params.py",
         "paths.py",
         "stage.py",

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-from twinhead import errors
+from twinhead import errors, heap
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's greetings would bury ours
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -117,10 +117,11 @@ def loading() -> Iterator[None]:
     """Import TensorFlow in here: after the params are checked, and without its greetings.
 
     It writes them straight to the file behind stderr, before any setting of its own can stop it;
-    they are shown if the import fails.
+    they are shown if the import fails. What works on large arrays keeps its memory from here on.
     """
     global _heavy, _stderr
     _heavy = True
+    heap.keep_freed()
     with tempfile.TemporaryFile() as written:
         sys.stderr.flush()
         _stderr = os.dup(2)

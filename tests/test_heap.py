@@ -1,0 +1,40 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parents[1] / "src"
+ARRAYS = """
+import resource
+import numpy as np
+from twinhead import heap
+{first}
+np.ones(2**26, np.uint8)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    np.ones(2**26, np.uint8)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults(first: str) -> int:
+    """Pages that the kernel makes for twenty more arrays of 64 MiB, each freed before the next."""
+    command = [sys.executable, "-c", ARRAYS.format(first=first)]
+    answer = subprocess.run(
+        command, env={"PYTHONPATH": str(SOURCE)}, capture_output=True, text=True, check=True
+    )
+    return int(answer.stdout)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks GNU's C library")
+def test_an_array_takes_the_pages_of_the_one_before() -> None:
+    kept, given_back = faults("heap.keep_freed()"), faults("")
+    assert kept < given_back / 4
+
+
+def test_a_system_that_cannot_be_asked_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    from twinhead import heap
+
+    monkeypatch.setattr(heap.ctypes, "CDLL", lambda name: object())
+    assert not heap.keep_freed()
