@@ -38,7 +38,7 @@ from matplotlib.figure import Figure
 from twinhead import evaluation, files, params
 from twinhead.attribution import localisation, maps
 from twinhead.dataset import catalog, splits, tables
-from twinhead.model import detector, fitting, inference, network, training
+from twinhead.model import detector, inference, network, stacking, training
 from twinhead.model.batches import at_a_time
 from twinhead.model.inference import Source
 from twinhead.model.readings import COARSE, FINE, LEARNED, READINGS
@@ -180,7 +180,7 @@ def alone(given: Photographs, fitted: Fitted, rows: np.ndarray) -> dict[str, np.
         values = values if name == LEARNED else np.log(values)
         mean, scale = np.asarray(level.mean)[codes, 0], np.asarray(level.scale)[codes, 0]
         result[name] = (values - mean) / scale
-        memory += fitting.PRIOR[READINGS.index(name)] * result[name]
+        memory += stacking.PRIOR[READINGS.index(name)] * result[name]
     return {"memory": memory, LEARNED: result[LEARNED]}
 
 

@@ -1,7 +1,5 @@
 """Fitting the readings: good images suffice, odd categories do no harm, the same in and out."""
 
-from collections.abc import Callable, Iterator
-
 import keras
 import numpy as np
 import pandas as pd
@@ -10,9 +8,8 @@ import pytest
 from twinhead import params
 from twinhead.dataset import splits
 from twinhead.evaluation import operating_point
-from twinhead.model import detector, fitting, network
-from twinhead.model.detector import WIDTHS
-from twinhead.model.fitting import FOLDS
+from twinhead.model import detector, fitting, network, patch_networks, stacking, training_data
+from twinhead.model.detector import FOLDS, WIDTHS
 
 SIDE = 32
 GRIDS = {"stage3": 4, "stage5": 2, "stage7": 1}
@@ -29,12 +26,9 @@ CATEGORIES = 4
 
 
 @pytest.fixture(scope="module")
-def built() -> Iterator[tuple[keras.Model, list[np.ndarray]]]:
-    """A network with one kind of patch network: TensorFlow takes seconds to prepare each."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(detector, "NETWORKS", (detector.WIDE,))
-        model = network.build(SETTINGS, SIDE, CATEGORIES, seed=1)
-        yield model, model.get_weights()
+def built() -> tuple[keras.Model, list[np.ndarray]]:
+    model = network.build(SETTINGS, SIDE, CATEGORIES, seed=1)
+    return model, model.get_weights()
 
 
 @pytest.fixture
@@ -44,7 +38,7 @@ def model(built) -> keras.Model:
     return built[0]
 
 
-def data(counts: list[tuple[int, int]], seed: int = 0) -> fitting.Data:
+def data(counts: list[tuple[int, int]], seed: int = 0) -> training_data.Data:
     """So many good and defective images of each category, with made-up features; all train.
 
     A category has its own mean; a defect shifts the features of one corner.
@@ -62,7 +56,7 @@ def data(counts: list[tuple[int, int]], seed: int = 0) -> fitting.Data:
         values += 2 * category[:, None, None, None]
         values[:, 0, 0] += 4 * defective[:, None]
         maps[name] = values.astype(np.float16)
-    return fitting.Data(
+    return training_data.Data(
         pooled.astype(np.float32),
         maps,
         category.astype(np.int32),
@@ -74,7 +68,7 @@ def data(counts: list[tuple[int, int]], seed: int = 0) -> fitting.Data:
     )
 
 
-def answers(model: keras.Model, given: fitting.Data) -> dict[str, np.ndarray]:
+def answers(model: keras.Model, given: training_data.Data) -> dict[str, np.ndarray]:
     inputs = given.maps | {"pooled": given.pooled[:, 0]}
     return network.answering_part(model).predict(inputs, verbose=0)
 
@@ -119,7 +113,7 @@ def test_the_same_images_give_the_same_file(model, fitted, tmp_path):
 
 
 @pytest.fixture
-def good() -> fitting.Data:
+def good() -> training_data.Data:
     return data([(12, 0), (12, 0), (2, 0), (1, 0)])
 
 
@@ -128,8 +122,8 @@ def test_good_images_alone_give_a_detector(model, good):
     assert (table["pooled"] == 0).all() and (table["learned"] == 0).all()
     for name in ("score", "map_score"):
         weight = np.asarray(model.get_layer(name).weight)
-        np.testing.assert_array_equal(weight, np.tile(fitting.PRIOR, (CATEGORIES, 1)))
-    assert (np.asarray(model.get_layer("defect").offset) == fitting.GOOD_ONLY_OFFSET).all()
+        np.testing.assert_array_equal(weight, np.tile(stacking.PRIOR, (CATEGORIES, 1)))
+    assert (np.asarray(model.get_layer("defect").offset) == stacking.GOOD_ONLY_OFFSET).all()
     shown = data([(12, 12), (12, 12), (0, 0), (0, 0)], seed=9)
     # The category is asked for, not guessed: its head is untrained.
     found = {}
@@ -154,7 +148,7 @@ def test_an_image_is_read_by_what_the_others_have_given(model, good):
 def test_a_group_lies_in_one_fold_and_folds_are_of_one_size():
     given = data([(30, 12), (9, 0), (3, 3), (0, 0)])
     pairs = np.arange(len(given.category)) // 3  # of one kind: the counts are multiples of three
-    given = fitting.Data(**vars(given) | {"group": pairs})
+    given = training_data.Data(**vars(given) | {"group": pairs})
     fold = fitting._folds(given, np.arange(len(pairs)), seed=0)
     assert all(len(set(fold[pairs == number])) == 1 for number in np.unique(pairs))
     counts = np.bincount(fold[(given.category == 0) & (given.defective == 0)], minlength=FOLDS)
@@ -166,8 +160,8 @@ def test_weights_are_never_negative_and_the_memory_never_falls_silent():
     rng = np.random.default_rng(0)
     truth = np.tile([0, 1], 40)
     values = rng.normal(0, 1, (80, 4)) - 3 * truth[:, None] * [1, 1, 1, 0]  # they speak against it
-    weight = fitting._weights(values, np.repeat([0, 1], 40), truth, 2)
-    assert (weight >= fitting.LEAST).all() and fitting.LEAST[1] > 0
+    weight = stacking.weights(values, np.repeat([0, 1], 40), truth, 2)
+    assert (weight >= stacking.LEAST).all() and stacking.LEAST[1] > 0
 
 
 def test_calibrated_probabilities_are_right_on_average():
@@ -175,7 +169,7 @@ def test_calibrated_probabilities_are_right_on_average():
     category = rng.integers(0, 2, 4000)
     score = rng.normal(0, 2, 4000)
     truth = (rng.random(4000) < 1 / (1 + np.exp(1 - 1.5 * score - category))).astype(int)
-    slope, offset = fitting._platt(score, category, truth, 3)
+    slope, offset = stacking.platt(score, category, truth, 3)
     assert slope == pytest.approx(1.5, abs=0.15)
     assert offset[1] - offset[0] == pytest.approx(1, abs=0.3)
     assert np.isfinite(offset[2])  # a category of which there is nothing
@@ -184,11 +178,11 @@ def test_calibrated_probabilities_are_right_on_average():
 def test_the_patch_networks_start_without_an_opinion(built):
     model, weights = built
     model.set_weights(weights)
-    for name in detector.network_names():
-        part: Callable = model.get_layer(name)
+    for name in detector.NETWORKS:
+        layer = model.get_layer(name)
         given = [np.random.default_rng(0).normal(0, 9, (1, *x.shape[1:])).astype(np.float32)
-                 for x in part.inputs]  # fmt: skip
-        np.testing.assert_array_equal(np.asarray(part(given)), -2)
+                 for x in layer.input]  # fmt: skip
+        np.testing.assert_array_equal(np.asarray(layer(given)), -2)
 
 
 def test_a_category_of_one_lot_is_not_compared_with_itself(model, fitted):
@@ -214,13 +208,33 @@ def test_cross_fitted_probabilities_keep_the_false_alarm_rate_that_they_choose()
         drawn, new = (levels[category] + rng.normal(0, 1, len(category)) for _ in range(2))
         values, fresh = np.zeros((2, len(category), 4))
         values[:, 1], fresh[:, 1] = drawn, new
-        fold, good = np.tile(np.arange(fitting.FOLDS), len(category) // 3), np.zeros(len(category))
+        fold, good = np.tile(np.arange(FOLDS), len(category) // 3), np.zeros(len(category))
         judged = np.empty(len(category))
-        for part in range(fitting.FOLDS):
+        for part in range(FOLDS):
             others = fold != part
-            judge = fitting._judgement(values[others], category[others], good[others], categories)
+            judge = stacking.judgement(values[others], category[others], good[others], categories)
             judged[~others] = judge.probability(values[~others], category[~others])
         threshold = operating_point.at_false_alarm_rate(np.sort(judged), rate)
-        whole = fitting._judgement(values, category, good, categories)
+        whole = stacking.judgement(values, category, good, categories)
         alarms.append((whole.probability(fresh, category) >= threshold).mean())
     assert np.mean(alarms) <= rate * 1.05
+
+
+def test_the_patch_networks_of_a_kind_are_what_they_are_one_by_one():
+    """Each fold's logits by plain sums over its own weights; one patch doesn't see another."""
+    rng = np.random.default_rng(0)
+    shapes = ((2, 3, 3, 4), (2, 3, 3, 1), (2, 2, 2, 5))
+    patches, distance, coarse = (rng.normal(0, 1, shape).astype(np.float32) for shape in shapes)
+    layer = patch_networks.PatchNetworks(folds=2, seed=0)
+    layer([patches, distance, coarse])
+    layer.set_weights([rng.normal(0, 1, weight.shape) for weight in layer.weights])
+    found = np.asarray(layer([patches, distance, coarse]))
+    fine, of_coarse, bias, hidden, hidden_bias, logit, logit_bias = map(np.asarray, layer.weights)
+    near = np.concatenate([patches, distance], axis=-1)
+    wide = np.repeat(np.repeat(coarse, 2, axis=1), 2, axis=2)[:, :3, :3]
+    for fold in range(2):
+        own = slice(fold * patch_networks.HIDDEN, (fold + 1) * patch_networks.HIDDEN)
+        x = np.maximum(near @ fine[:, own] + wide @ of_coarse[:, own] + bias[own], 0)
+        x = np.maximum(x @ hidden[fold] + hidden_bias[fold], 0)
+        x = np.concatenate([x, distance], axis=-1) @ logit[fold][:, 0] + logit_bias[fold]
+        np.testing.assert_allclose(found[:, fold], x, rtol=1e-4, atol=1e-4)

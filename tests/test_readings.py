@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from twinhead.model import detector, readings
+from twinhead.model import detector, patch_networks, readings
 from twinhead.model.readings import COARSE, FINE, LEARNED, POOLED, READINGS
 
 IMAGES, CATEGORIES = 6, 3
@@ -80,6 +80,8 @@ def test_the_mean_of_the_oddest_patches_is_the_same_in_the_network_and_beside_it
     expected = highest[:, : max(1, round(share * 63))].mean(axis=1)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     np.testing.assert_allclose(readings.top_mean(maps, share), expected, rtol=1e-5)
+    several = np.asarray(readings.TopMean(share)(maps[None]))
+    np.testing.assert_allclose(several, expected[None], rtol=1e-5)
 
 
 def test_rings_count_cells_from_the_border_inward():
@@ -111,7 +113,7 @@ def test_the_maps_of_three_strides_come_on_one_grid():
     shapes = ((1, 5, 5, 1), (1, 3, 3, 2), (1, 2, 2, 3))
     fine, middle, coarse = (np.arange(np.prod(s), dtype=np.float16).reshape(s) for s in shapes)
     found = [np.asarray(x) for x in readings.SameGrid()([fine, middle])]
-    found.append(np.asarray(readings.Repeated(3, 3, dtype="float32")(coarse.astype(np.float32))))
+    found.append(np.asarray(patch_networks.repeated(coarse.astype(np.float32), 3, 3)))
     assert [x.shape for x in found] == [(1, 3, 3, 1), (1, 3, 3, 2), (1, 3, 3, 3)]
     assert {x.dtype for x in found} == {np.dtype("float32")}
     assert found[0][0, 0, 0, 0] == np.mean([0, 1, 5, 6])

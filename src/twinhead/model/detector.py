@@ -6,13 +6,12 @@ defect that was labelled. They are standardised by good images of the category, 
 weights of the category's own, and calibrated: one probability, and one map.
 """
 
-from typing import Any
-
 import keras
 from keras import layers
 
 from twinhead.backbones import outputs
 from twinhead.model import memory, readings
+from twinhead.model.patch_networks import PatchNetworks
 from twinhead.model.readings import COARSE, FINE, LEARNED, POOLED, READINGS
 
 WIDTHS = {"stage3": 40, "stage5": 112, "stage7": 320}
@@ -24,8 +23,6 @@ FOLDS = 3
 """Parts of the training images: each is read by what was fitted to the others."""
 NEAR, WIDE = NETWORKS = "near", "wide"
 """The patch networks of a fold: tiny flaws drown in the coarse map, others need it."""
-HIDDEN = 64
-"""Units in each of a patch network's two layers."""
 SCORE_FLOORS = {POOLED: 0.0, LEARNED: 0.0}
 """What was learned never lowers what the memory says."""
 MAP_FLOORS = {FINE: -3.0, LEARNED: -3.0}
@@ -36,70 +33,9 @@ UNUSUAL = 2.5
 """A photograph that is more unusual than that is unknown: unlike all that was trained on."""
 
 
-def network_names() -> dict[str, int]:
-    """The patch networks' names, and the fold that each is fitted without."""
-    return {f"{kind}{fold}": fold for fold in range(FOLDS) for kind in NETWORKS}
-
-
-def fold_networks() -> list[list[str]]:
-    """The names of the patch networks that are fitted without a fold, by fold."""
-    names = network_names()
-    return [[name for name, without in names.items() if without == fold] for fold in range(FOLDS)]
-
-
-def patch_network(
-    deviation: keras.KerasTensor,
-    coarse: keras.KerasTensor,
-    distance: keras.KerasTensor,
-    name: str,
-    seed: int,
-) -> keras.Model:
-    """A network for each patch alone: what `read_by` gives to a logit, (batch, height, width).
-
-    deviation: (batch, height, width, channels) of the fine grid; distance: (batch, height, width,
-    1); coarse: (batch, …, …, channels) of the coarse grid; all standardised by good patches. It
-    starts as "good" everywhere. name: of `network_names`.
-    """
-    parts = {"deviation": deviation, "coarse": coarse, "distance": distance}
-    given = {part: keras.Input(x.shape[1:], name=f"{name}_{part}") for part, x in parts.items()}
-    height, width = distance.shape[1:3]
-    read = layers.Concatenate(name=f"{name}_inputs")([given["deviation"], given["distance"]])
-    inputs = read_by(name, *given.values())
-    channels = sum(x.shape[-1] for x in inputs)
-
-    def hidden(place: int, share: float = 1.0, **options: Any) -> layers.Dense:
-        # He et al. 2015 (arXiv:1502.01852), for a layer that reads this share of its inputs.
-        drawn = keras.initializers.VarianceScaling(2.0 * share, seed=seed + place)
-        return layers.Dense(HIDDEN, kernel_initializer=drawn, **options)
-
-    wide = name.startswith(WIDE)
-    share = read.shape[-1] / channels
-    x = hidden(1, share, use_bias=not wide, name=f"{name}_hidden1")(read)
-    if wide:
-        # On its own grid, where it is a quarter of the work, and then repeated: the same sum. The
-        # bias is added there: of three terms in a row the order is TensorFlow's, as in Mean.
-        apart = hidden(3, given["coarse"].shape[-1] / channels, name=f"{name}_coarse1")
-        repeated = readings.Repeated(height, width, name=f"{name}_repeated")(apart(given["coarse"]))
-        x = layers.Add(name=f"{name}_both")([x, repeated])
-    x = layers.Activation("relu", name=f"{name}_active1")(x)
-    x = hidden(2, activation="relu", name=f"{name}_hidden2")(x)
-    x = layers.Concatenate(name=f"{name}_skip")([x, given["distance"]])
-    cautious = keras.initializers.Constant(-2.0)
-    logit = layers.Dense(
-        1, kernel_initializer="zeros", bias_initializer=cautious, name=f"{name}_logit"
-    )(x)
-    logit = layers.Reshape((height, width), name=f"{name}_map")(logit)
-    return keras.Model(inputs, logit, name=name)
-
-
-def read_by(
-    name: str,
-    deviation: keras.KerasTensor,
-    coarse: keras.KerasTensor,
-    distance: keras.KerasTensor,
-) -> list[keras.KerasTensor]:
-    """What a patch network takes of these."""
-    return [deviation, coarse, distance] if name.startswith(WIDE) else [deviation, distance]
+def read_by(name: str, parts: dict[str, keras.KerasTensor]) -> list[keras.KerasTensor]:
+    """What the patch networks of a kind take of `patches`, `distance` and `coarse`."""
+    return [parts["patches"], parts["distance"], *([parts["coarse"]] if name == WIDE else [])]
 
 
 def attach(
@@ -142,21 +78,17 @@ def attach(
     column = readings.Standardise(categories, dtype="float32", name="distance_deviation")(
         [column, category]
     )
-    read = patch_deviation, coarse_deviation, column
-    logits_of = {
-        name: patch_network(*read, name, seed + 10 * place)(read_by(name, *read))
-        for place, name in enumerate(network_names())
-    }
+    read = {"patches": patch_deviation, "distance": column, "coarse": coarse_deviation}
+    logits_of = [
+        PatchNetworks(FOLDS, seed + 10 * place, dtype="float32", name=name)(read_by(name, read))
+        for place, name in enumerate(NETWORKS)
+    ]
     # Each fold's reading by itself, as the cross-fitted ones are: the oddest patches of an average
     # are less odd than the average of the oddest patches.
-    fold_logits = [
-        readings.Mean(dtype="float32", name=f"fold{fold}_logits")([logits_of[x] for x in names])
-        for fold, names in enumerate(fold_networks())
-    ]
-    learned_top = readings.Mean(dtype="float32", name="learned_top")(
-        [_top(f"{LEARNED}{fold}", logits) for fold, logits in enumerate(fold_logits)]
-    )
-    logits = readings.Mean(dtype="float32", name="patch_logits")(fold_logits)
+    fold_logits = readings.Mean(dtype="float32", name="fold_logits")(logits_of)
+    fold_tops = readings.TopMean(readings.SHARE[LEARNED], dtype="float32", name="fold_tops")
+    learned_top = readings.FoldMean(dtype="float32", name="learned_top")(fold_tops(fold_logits))
+    logits = readings.FoldMean(dtype="float32", name="patch_logits")(fold_logits)
 
     standardise = {
         name: readings.Standardise(categories, dtype="float32", name=f"{name}_reading")
@@ -217,5 +149,4 @@ def _distance(
 
 
 def _top(name: str, x: keras.KerasTensor) -> keras.KerasTensor:
-    share = readings.SHARE[name.rstrip("0123456789")]
-    return readings.TopMean(share, dtype="float32", name=f"{name}_top")(x)
+    return readings.TopMean(readings.SHARE[name], dtype="float32", name=f"{name}_top")(x)

@@ -5,30 +5,21 @@ read by what the others have given, and from these readings come the levels of g
 weights and the calibration.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import keras
 import numpy as np
 import pandas as pd
-from keras import ops
-from scipy.optimize import minimize
-from scipy.special import expit
 
 from twinhead.dataset import splits
-from twinhead.dataset.features import POOLED as POOLED_FEATURES
-from twinhead.dataset.store import Store
 from twinhead.errors import InputError
-from twinhead.model import detector, heads, memory, readings
-from twinhead.model.batches import at_a_time
+from twinhead.model import heads, memory, patch_learning, readings, stacking
 from twinhead.model.detector import COARSE_MAP, FINE_MAPS, FOLDS, WIDTHS
 from twinhead.model.moments import Moments
 from twinhead.model.readings import COARSE, FINE, LEARNED, POOLED, READINGS
+from twinhead.model.training_data import Data
 
-STRIDE = 16
-"""Pixels a side of a cell of the fine grid."""
-BATCH, EPOCHS, RATE, DECAY = 36, 12, 2e-3, 1e-4
-"""Of the patch networks' training; of a batch each learns from two thirds."""
 LEAST_DEVIATION = 1e-3
 """A channel's spread counts as that much more: a constant one says nothing."""
 QUANTILE = 0.999
@@ -37,46 +28,6 @@ SHARES = {FINE: (0.5, 1.0), COARSE: (1.0,)}
 """How much each map of a memory's patches counts: the finer one half."""
 LEAST_VARIATION = 0.01
 """A map varies by at least this share of its size: in units of nothing, float16 overflows."""
-LEAST_SPREAD = 0.25
-"""A category's spread of a reading counts as at least this share of the median category's."""
-SHRINK_POOLED, SHRINK_OWN, SHRINK_OFFSET = 1.0, 4.0, 0.25
-"""How strongly the weights are drawn to PRIOR, a category's weights and offset to those of all."""
-PRIOR = np.array([0.0, 1.0, 0.5, 0.0])
-"""The readings' weights where no defects are known."""
-LEAST = np.array([0.0, 0.2, 0.0, 0.0])
-"""The readings' weights are at least so large: the memory never falls silent."""
-GOOD_ONLY_OFFSET = -3.0
-"""Without defects, a probability of 0.5 is a memory's reading of three spreads above good."""
-
-
-@dataclass(frozen=True)
-class Data:
-    """The stored features of the images, and what is known of them; rows are the catalog's."""
-
-    pooled: Store | np.ndarray
-    """(images, views, values), float32."""
-    maps: Mapping[str, Store | np.ndarray]
-    """By name of detector.WIDTHS: (images, height, width, channels), float16."""
-    category: np.ndarray
-    """(images,), integers: each image's category; all 0 for a network without a category head."""
-    defective: np.ndarray
-    """(images,), 0 or 1."""
-    split: np.ndarray
-    """(images,), text: train, val, test or unused."""
-    group: np.ndarray
-    """(images,): equal for images that stay on one side."""
-    masks: Mapping[int, np.ndarray]
-    """By image: (size, size), bool."""
-    categories: int
-
-    @property
-    def read(self) -> int:
-        """Photographs that are read from the stores at a time."""
-        return at_a_time(STRIDE * self.grid()[0])
-
-    def grid(self) -> tuple[int, int]:
-        height, width = self.maps["stage5"].shape[1:3]
-        return height, width
 
 
 @dataclass(frozen=True)
@@ -87,29 +38,6 @@ class Schedule:
     batch_size: int
     learning_rate: float
     seed: int
-
-
-def data(
-    features: Mapping[str, Store | np.ndarray],
-    masks: Mapping[int, np.ndarray],
-    frame: pd.DataFrame,
-    split: pd.Series,
-    group: pd.Series,
-    tasks: Sequence[str],
-) -> Data:
-    """Put together what `fit` takes; features: by name, row i = catalog row i."""
-    codes = frame["category"].astype("category").cat.codes.to_numpy(np.int32)
-    category = codes if "category" in tasks else np.zeros_like(codes)
-    return Data(
-        features[POOLED_FEATURES],
-        {name: features[name] for name in WIDTHS},
-        category,
-        frame["defective"].to_numpy(),
-        split.to_numpy(),
-        group.to_numpy(),
-        masks,
-        int(category.max()) + 1,
-    )
 
 
 def fit(model: keras.Model, given: Data, schedule: Schedule) -> pd.DataFrame:
@@ -133,7 +61,7 @@ def fit(model: keras.Model, given: Data, schedule: Schedule) -> pd.DataFrame:
     table[POOLED], table["unusual"] = _pooled(model, given, train, fold, alone, schedule, learns)
     table[LEARNED] = 0.0
     if learns:
-        table[LEARNED] = _patch_networks(model, given, train, fold, fine, schedule.seed)
+        table[LEARNED] = patch_learning.fit(model, given, train, fold, fine, schedule.seed)
     _combine(model, given, table)
     return table
 
@@ -373,206 +301,6 @@ def _without(
     return head.predict(deviation[own], batch_size=1024, verbose=0)[:, 0]
 
 
-class _Lessons(keras.utils.PyDataset):
-    """Batches of stored maps for the patch networks: shuffled by (seed, epoch), or in their order.
-
-    A photograph teaches the networks of the other folds; for those of its own the targets are -1.
-    """
-
-    def __init__(
-        self,
-        given: Data,
-        rows: np.ndarray,
-        fold: np.ndarray,
-        apart: np.ndarray,
-        masks: np.ndarray | None = None,
-        seed: int = 0,
-    ) -> None:
-        """Give rows of the catalog, each with its fold and its patches' distances.
-
-        masks: what each patch shows, as `_mask_targets` has it; without them there are no targets.
-        """
-        super().__init__()
-        self.given, self.rows, self.fold, self.apart = given, rows, fold, apart
-        self.masks, self.seed, self.epoch = masks, seed, 0
-        self.without = np.array(list(detector.network_names().values()))
-        self.on_epoch_begin()
-
-    def on_epoch_begin(self) -> None:
-        self.order = np.arange(len(self.rows))
-        if self.masks is not None:
-            rng = np.random.default_rng((self.seed, self.epoch))
-            self.order = rng.permutation(self.order)
-            self.epoch += 1
-
-    def __len__(self) -> int:
-        return -(-len(self.rows) // BATCH)
-
-    def __getitem__(self, batch: int) -> tuple:
-        places = self.order[batch * BATCH : (batch + 1) * BATCH]
-        rows = self.rows[places]
-        given = {name: self.given.maps[name][rows].astype(np.float32) for name in WIDTHS}
-        given |= {"category": self.given.category[rows], "distance": self.apart[places]}
-        if self.masks is None:
-            return (given,)
-        taught = self.fold[places, None] != self.without
-        label = np.where(taught, self.given.defective[rows, None], -1).astype(np.float32)
-        masks = self.masks[places].reshape(len(rows), 1, -1)
-        patches = np.where(taught[..., None], masks, np.float32(-1))
-        return given, np.concatenate([label[..., None], patches], axis=-1)
-
-
-def _patch_networks(
-    model: keras.Model,
-    given: Data,
-    train: np.ndarray,
-    fold: np.ndarray,
-    apart: np.ndarray,
-    seed: int,
-) -> np.ndarray:
-    """Train networks for each fold left out; return the readings that these give to their folds.
-
-    The label of the photograph says what its oddest patches show (multiple-instance learning);
-    where there is a mask, it says so of each patch. The networks learn side by side, so that a
-    photograph is read once an epoch; nothing that one learns reaches another.
-    """
-    learner, reader = _learner(model, given)
-    keras.utils.set_random_seed(seed)
-    lessons = _Lessons(given, train, fold, apart, _mask_targets(given, train), seed)
-    rate = keras.optimizers.schedules.CosineDecay(RATE, EPOCHS * len(lessons))
-    learner.compile(keras.optimizers.AdamW(rate, weight_decay=DECAY), loss, jit_compile=False)
-    # Else the graph is traced twice; as with several losses, whose means are made by the first.
-    learner.optimizer.build(learner.trainable_variables)
-    learner.fit(lessons, epochs=EPOCHS, shuffle=False, verbose=0)
-    found = reader.predict(_Lessons(given, train, fold, apart), verbose=0)
-    return found[np.arange(len(train)), fold].astype(float)
-
-
-def _learner(model: keras.Model, given: Data) -> tuple[keras.Model, keras.Model]:
-    """The patch networks behind stored maps, category and distance as inputs.
-
-    The first gives each network's logits, of the photograph and then of its patches: (batch,
-    networks, 1 + height * width); the second the folds' readings, (batch, folds).
-    """
-    inputs, behind = _behind(model, given)
-    logits = {
-        name: model.get_layer(name)(detector.read_by(name, *behind))
-        for name in detector.network_names()
-    }
-    top = readings.TopMean(readings.SHARE[LEARNED])
-    photographs = ops.stack([top(x) for x in logits.values()], axis=1)
-    patches = ops.stack([keras.layers.Flatten()(x) for x in logits.values()], axis=1)
-    learner = keras.Model(inputs, ops.concatenate([photographs, patches], axis=-1))
-    of_folds = [
-        model.get_layer(f"{LEARNED}{fold}_top")(
-            model.get_layer(f"fold{fold}_logits")([logits[name] for name in names])
-        )
-        for fold, names in enumerate(detector.fold_networks())
-    ]
-    return learner, keras.Model(inputs, keras.layers.Concatenate()(of_folds))
-
-
-def _behind(
-    model: keras.Model, given: Data
-) -> tuple[dict[str, keras.KerasTensor], list[keras.KerasTensor]]:
-    """Inputs for stored maps, category and distance, and what a patch network reads of them."""
-    inputs = {name: keras.Input(given.maps[name].shape[1:], name=name) for name in WIDTHS}
-    inputs["category"] = keras.Input((), dtype="int32", name="category")
-    inputs["distance"] = keras.Input(given.grid(), name="distance")
-    grid = model.get_layer("same_grid")([inputs[name] for name in FINE_MAPS])
-    read = {
-        "patch_deviation": model.get_layer("patches")(grid),
-        "coarse_deviation": inputs[COARSE_MAP],
-        "distance_deviation": model.get_layer("distance_column")(inputs["distance"]),
-    }
-    return inputs, [model.get_layer(name)([x, inputs["category"]]) for name, x in read.items()]
-
-
-def _mask_targets(given: Data, rows: np.ndarray) -> np.ndarray:
-    """What each patch shows: 1 where a mask has marked any of it, 0 where not, -1 without a mask.
-
-    Returns (rows, height, width), float32.
-    """
-    height, width = given.grid()
-    found = np.full((len(rows), height, width), -1, np.float32)
-    for place, row in enumerate(rows):
-        if row in given.masks:
-            mask = given.masks[row]
-            cells = np.zeros((height, width), np.float32)
-            y, x = np.nonzero(mask)
-            cells[y * height // mask.shape[0], x * width // mask.shape[1]] = 1
-            found[place] = cells
-    return found
-
-
-def loss(target: keras.KerasTensor, logit: keras.KerasTensor) -> keras.KerasTensor:
-    """Cross-entropy of the photographs' labels, and of the patches where there is a mask: (batch,).
-
-    target, logit: (batch, networks, 1 + patches), the photograph first. A label is 0, 1, or -1 for
-    a network that doesn't learn from it; of the patches a target is as `_mask_targets` has it.
-    """
-    return _label_loss(target[..., 0], logit[..., 0]) + _mask_loss(target[..., 1:], logit[..., 1:])
-
-
-def _label_loss(target: keras.KerasTensor, logit: keras.KerasTensor) -> keras.KerasTensor:
-    taught = ops.cast(target >= 0, logit.dtype)
-    return ops.sum(taught * (ops.softplus(logit) - target * logit), axis=1)
-
-
-def _mask_loss(target: keras.KerasTensor, logit: keras.KerasTensor) -> keras.KerasTensor:
-    """Over the patches of a mask and over the others, half each."""
-    inside, outside = (ops.cast(ops.equal(target, value), logit.dtype) for value in (1, 0))
-    total = 0.0
-    for where, entropy in ((inside, ops.softplus(-logit)), (outside, ops.softplus(logit))):
-        of_network = ops.sum(where * entropy, axis=2) / (ops.sum(where, axis=2) + 1e-6)
-        total += ops.sum(of_network, axis=1)
-    return total
-
-
-@dataclass(frozen=True)
-class _Judgement:
-    """What makes a probability of the readings; by category, but for the slope."""
-
-    mean: np.ndarray
-    spread: np.ndarray
-    """(categories, readings), of good images."""
-    weight: np.ndarray
-    """(categories, readings)."""
-    slope: float
-    offset: np.ndarray
-    """(categories,)."""
-
-    def standardised(self, values: np.ndarray, category: np.ndarray) -> np.ndarray:
-        """Readings in spreads of good images, (n, readings); one that nobody gave is usual."""
-        found = np.nan_to_num((values - self.mean[category]) / self.spread[category])
-        for place, name in enumerate(READINGS):
-            found[:, place] = np.maximum(found[:, place], detector.SCORE_FLOORS.get(name, -np.inf))
-        return found
-
-    def score(self, values: np.ndarray, category: np.ndarray) -> np.ndarray:
-        return (self.standardised(values, category) * self.weight[category]).sum(axis=1)
-
-    def probability(self, values: np.ndarray, category: np.ndarray) -> np.ndarray:
-        return expit(self.slope * self.score(values, category) + self.offset[category])
-
-
-def _judgement(
-    values: np.ndarray, category: np.ndarray, defective: np.ndarray, categories: int
-) -> _Judgement:
-    """Fit levels, weights and calibration to readings: (n, readings), NaN where nobody gave one."""
-    levels = [_levels(column, category, defective, categories) for column in values.T]
-    mean, spread = (np.stack(part, axis=1) for part in zip(*levels, strict=True))
-    good_only = np.full(categories, GOOD_ONLY_OFFSET)
-    found = _Judgement(mean, spread, np.tile(PRIOR, (categories, 1)), 1.0, good_only)
-    if len(set(defective)) < 2:
-        return found
-    weight = _weights(found.standardised(values, category), category, defective, categories)
-    found = replace(found, weight=weight)
-    score = found.score(values, category)
-    slope, offset = _platt(score, category, defective, categories)
-    return replace(found, slope=slope, offset=offset)
-
-
 def _combine(model: keras.Model, given: Data, table: pd.DataFrame) -> None:
     """Set the levels, the weights and the calibration from the cross-fitted readings.
 
@@ -581,7 +309,7 @@ def _combine(model: keras.Model, given: Data, table: pd.DataFrame) -> None:
     """
     category, defective = given.category[table.index], given.defective[table.index]
     values, fold = table[list(READINGS)].to_numpy(float), table["fold"].to_numpy()
-    whole = _judgement(values, category, defective, given.categories)
+    whole = stacking.judgement(values, category, defective, given.categories)
     for place, name in enumerate(READINGS):
         reading = model.get_layer(f"{name}_reading")
         reading.assign(whole.mean[:, place], whole.spread[:, place])
@@ -593,87 +321,8 @@ def _combine(model: keras.Model, given: Data, table: pd.DataFrame) -> None:
     table["score"] = table["defect_probability"] = 0.0
     for part in range(FOLDS):
         own, others = fold == part, fold != part
-        judge = _judgement(values[others], category[others], defective[others], given.categories)
+        judge = stacking.judgement(
+            values[others], category[others], defective[others], given.categories
+        )
         table.loc[own, "score"] = judge.score(values[own], category[own])
         table.loc[own, "defect_probability"] = judge.probability(values[own], category[own])
-
-
-def _levels(
-    values: np.ndarray, category: np.ndarray, defective: np.ndarray, categories: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and spread of each category's good images, or else all of its: (categories,) each.
-
-    A category without any takes the median category's.
-    """
-    mean, spread = np.full(categories, np.nan), np.full(categories, np.nan)
-    known = np.isfinite(values)
-    for number in range(categories):
-        own = known & (category == number)
-        good = values[own & (defective == 0)] if (own & (defective == 0)).any() else values[own]
-        if len(good):
-            mean[number] = good.mean()
-        if len(good) > 1:
-            spread[number] = good.std()
-    middle, usual = (
-        float(np.nanmedian(of)) if np.isfinite(of).any() else other
-        for of, other in ((mean, 0.0), (spread, 1.0))
-    )
-    spread = np.where(np.isnan(spread), usual, np.maximum(spread, LEAST_SPREAD * usual))
-    return np.where(np.isnan(mean), middle, mean), np.maximum(spread, 1e-6)
-
-
-def _weights(
-    values: np.ndarray, category: np.ndarray, defective: np.ndarray, categories: int
-) -> np.ndarray:
-    """Each category's weights of the readings, none negative: (categories, readings)."""
-    of_all = _logistic(values, defective, PRIOR, SHRINK_POOLED)
-    found = np.tile(of_all, (categories, 1))
-    for number in range(categories):
-        own = category == number
-        if len(set(defective[own])) == 2:
-            found[number] = _logistic(values[own], defective[own], of_all, SHRINK_OWN)
-    return found
-
-
-def _logistic(
-    values: np.ndarray, truth: np.ndarray, prior: np.ndarray, strength: float
-) -> np.ndarray:
-    """Weights of a logistic regression, none negative, drawn to a prior: (readings,)."""
-
-    def loss(point: np.ndarray) -> tuple[float, np.ndarray]:
-        weight, bias = point[:-1], point[-1]
-        logit, off = values @ weight + bias, weight - prior
-        error = expit(logit) - truth
-        cost = (np.logaddexp(0, logit) - truth * logit).sum() + strength / 2 * (off**2).sum()
-        return cost, np.append(values.T @ error + strength * off, error.sum())
-
-    start = np.append(np.maximum(prior, LEAST + 0.1), -2.0)
-    limits = [(low, None) for low in LEAST] + [(None, None)]
-    return minimize(loss, start, jac=True, method="L-BFGS-B", bounds=limits).x[:-1]
-
-
-def _platt(
-    score: np.ndarray, category: np.ndarray, truth: np.ndarray, categories: int
-) -> tuple[float, np.ndarray]:
-    """The slope, above 0, and each category's offset with which the probabilities fit best.
-
-    An offset is drawn to that of all; a category without both kinds of images takes that.
-    """
-    both = [n for n in range(categories) if len(set(truth[category == n])) == 2]
-    own = np.array([category == number for number in both], float).reshape(len(both), len(score))
-
-    def loss(point: np.ndarray) -> tuple[float, np.ndarray]:
-        slope, offset, apart = point[0], point[1], point[2:]
-        logit = slope * score + offset + apart @ own
-        error = expit(logit) - truth
-        cost = (np.logaddexp(0, logit) - truth * logit).sum() + 1e-3 * slope**2
-        cost += SHRINK_OFFSET / 2 * (apart**2).sum()
-        slopes = np.array([error @ score + 2e-3 * slope, error.sum()])
-        return cost, np.concatenate([slopes, own @ error + SHRINK_OFFSET * apart])
-
-    start = np.concatenate([[1.0, -1.0], np.zeros(len(both))])
-    limits = [(1e-3, None)] + [(None, None)] * (len(start) - 1)
-    slope, offset, *apart = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=limits).x
-    offsets = np.full(categories, offset)
-    offsets[both] += apart
-    return float(slope), offsets

@@ -35,22 +35,6 @@ class SameGrid(layers.Layer):
 
 
 @registered
-class Repeated(layers.Layer):
-    """A map of stride 32 on the grid of stride 16: (batch, height, width, channels)."""
-
-    def __init__(self, height: int, width: int, **options: Any) -> None:
-        super().__init__(**options)
-        self.height, self.width = height, width
-
-    def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
-        x = ops.repeat(ops.repeat(x, 2, axis=1), 2, axis=2)
-        return x[:, : self.height, : self.width]
-
-    def get_config(self) -> dict:
-        return super().get_config() | {"height": self.height, "width": self.width}
-
-
-@registered
 class Likeliest(layers.Layer):
     """The number of the likeliest category: (batch, categories) to (batch,), int32."""
 
@@ -72,17 +56,29 @@ class Mean(layers.Layer):
 
 
 @registered
+class FoldMean(layers.Layer):
+    """The mean over the folds, which are the second axis; it stays, of length 1."""
+
+    def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        return ops.mean(x, axis=1, keepdims=True)
+
+
+@registered
 class TopMean(layers.Layer):
-    """The mean of a map's highest values: (batch, height, width) to (batch, 1)."""
+    """The mean of a map's highest values: (batch, height, width) to (batch, 1).
+
+    Of several maps, (batch, maps, height, width), each by itself: (batch, maps).
+    """
 
     def __init__(self, share: float, **options: Any) -> None:
         super().__init__(**options)
         self.share = share
 
     def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
-        positions = x.shape[1] * x.shape[2]
-        highest, _ = ops.top_k(ops.reshape(x, (-1, positions)), top_count(positions, self.share))
-        return ops.mean(highest, axis=1, keepdims=True)
+        *maps, height, width = x.shape[1:]
+        positions = height * width
+        values = ops.reshape(x, (-1, *(maps or [1]), positions))
+        return ops.mean(ops.top_k(values, top_count(positions, self.share))[0], axis=-1)
 
     def get_config(self) -> dict:
         return super().get_config() | {"share": self.share}

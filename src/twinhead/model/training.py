@@ -21,7 +21,7 @@ from twinhead.dataset import splits
 from twinhead.dataset.features import POOLED
 from twinhead.dataset.store import Store
 from twinhead.errors import InputError
-from twinhead.model import fitting, network, training_code
+from twinhead.model import fitting, network, training_code, training_data
 from twinhead.model.batches import PREDICT_SIZE, Batches
 from twinhead.model.inference import Source
 from twinhead.model.moments import Moments
@@ -188,7 +188,7 @@ def add_readings(
         features = _extract(model, source.pixels, split)
         _learn_on(result, features[POOLED], frame, split, settings)
         result.progress.best_weights = result.fitted_part.get_weights()
-    given = fitting.data(features, masks, frame, split, group, tasks)
+    given = training_data.data(features, masks, frame, split, group, tasks)
     return known.join(fitting.fit(model, given, schedule), how="inner")
 
 

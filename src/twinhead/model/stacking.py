@@ -1,0 +1,146 @@
+"""From the readings to one probability: levels of good products, weights, and the calibration."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from twinhead.model import detector
+from twinhead.model.readings import READINGS
+
+LEAST_SPREAD = 0.25
+"""A category's spread of a reading counts as at least this share of the median category's."""
+SHRINK_POOLED, SHRINK_OWN, SHRINK_OFFSET = 1.0, 4.0, 0.25
+"""How strongly the weights are drawn to PRIOR, a category's weights and offset to those of all."""
+PRIOR = np.array([0.0, 1.0, 0.5, 0.0])
+"""The readings' weights where no defects are known."""
+LEAST = np.array([0.0, 0.2, 0.0, 0.0])
+"""The readings' weights are at least so large: the memory never falls silent."""
+GOOD_ONLY_OFFSET = -3.0
+"""Without defects, a probability of 0.5 is a memory's reading of three spreads above good."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What makes a probability of the readings; by category, but for the slope."""
+
+    mean: np.ndarray
+    spread: np.ndarray
+    """(categories, readings), of good images."""
+    weight: np.ndarray
+    """(categories, readings)."""
+    slope: float
+    offset: np.ndarray
+    """(categories,)."""
+
+    def standardised(self, values: np.ndarray, category: np.ndarray) -> np.ndarray:
+        """Readings in spreads of good images, (n, readings); one that nobody gave is usual."""
+        found = np.nan_to_num((values - self.mean[category]) / self.spread[category])
+        for place, name in enumerate(READINGS):
+            found[:, place] = np.maximum(found[:, place], detector.SCORE_FLOORS.get(name, -np.inf))
+        return found
+
+    def score(self, values: np.ndarray, category: np.ndarray) -> np.ndarray:
+        return (self.standardised(values, category) * self.weight[category]).sum(axis=1)
+
+    def probability(self, values: np.ndarray, category: np.ndarray) -> np.ndarray:
+        return expit(self.slope * self.score(values, category) + self.offset[category])
+
+
+def judgement(
+    values: np.ndarray, category: np.ndarray, defective: np.ndarray, categories: int
+) -> Judgement:
+    """Fit levels, weights and calibration to readings: (n, readings), NaN where nobody gave one."""
+    of_readings = [levels(column, category, defective, categories) for column in values.T]
+    mean, spread = (np.stack(part, axis=1) for part in zip(*of_readings, strict=True))
+    good_only = np.full(categories, GOOD_ONLY_OFFSET)
+    found = Judgement(mean, spread, np.tile(PRIOR, (categories, 1)), 1.0, good_only)
+    if len(set(defective)) < 2:
+        return found
+    weight = weights(found.standardised(values, category), category, defective, categories)
+    found = replace(found, weight=weight)
+    score = found.score(values, category)
+    slope, offset = platt(score, category, defective, categories)
+    return replace(found, slope=slope, offset=offset)
+
+
+def levels(
+    values: np.ndarray, category: np.ndarray, defective: np.ndarray, categories: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and spread of each category's good images, or else all of its: (categories,) each.
+
+    A category without any takes the median category's.
+    """
+    mean, spread = np.full(categories, np.nan), np.full(categories, np.nan)
+    known = np.isfinite(values)
+    for number in range(categories):
+        own = known & (category == number)
+        good = values[own & (defective == 0)] if (own & (defective == 0)).any() else values[own]
+        if len(good):
+            mean[number] = good.mean()
+        if len(good) > 1:
+            spread[number] = good.std()
+    middle, usual = (
+        float(np.nanmedian(of)) if np.isfinite(of).any() else other
+        for of, other in ((mean, 0.0), (spread, 1.0))
+    )
+    spread = np.where(np.isnan(spread), usual, np.maximum(spread, LEAST_SPREAD * usual))
+    return np.where(np.isnan(mean), middle, mean), np.maximum(spread, 1e-6)
+
+
+def weights(
+    values: np.ndarray, category: np.ndarray, defective: np.ndarray, categories: int
+) -> np.ndarray:
+    """Each category's weights of the readings, none negative: (categories, readings)."""
+    of_all = _logistic(values, defective, PRIOR, SHRINK_POOLED)
+    found = np.tile(of_all, (categories, 1))
+    for number in range(categories):
+        own = category == number
+        if len(set(defective[own])) == 2:
+            found[number] = _logistic(values[own], defective[own], of_all, SHRINK_OWN)
+    return found
+
+
+def _logistic(
+    values: np.ndarray, truth: np.ndarray, prior: np.ndarray, strength: float
+) -> np.ndarray:
+    """Weights of a logistic regression, none negative, drawn to a prior: (readings,)."""
+
+    def loss(point: np.ndarray) -> tuple[float, np.ndarray]:
+        weight, bias = point[:-1], point[-1]
+        logit, off = values @ weight + bias, weight - prior
+        error = expit(logit) - truth
+        cost = (np.logaddexp(0, logit) - truth * logit).sum() + strength / 2 * (off**2).sum()
+        return cost, np.append(values.T @ error + strength * off, error.sum())
+
+    start = np.append(np.maximum(prior, LEAST + 0.1), -2.0)
+    limits = [(low, None) for low in LEAST] + [(None, None)]
+    return minimize(loss, start, jac=True, method="L-BFGS-B", bounds=limits).x[:-1]
+
+
+def platt(
+    score: np.ndarray, category: np.ndarray, truth: np.ndarray, categories: int
+) -> tuple[float, np.ndarray]:
+    """The slope, above 0, and each category's offset with which the probabilities fit best.
+
+    An offset is drawn to that of all; a category without both kinds of images takes that.
+    """
+    both = [n for n in range(categories) if len(set(truth[category == n])) == 2]
+    own = np.array([category == number for number in both], float).reshape(len(both), len(score))
+
+    def loss(point: np.ndarray) -> tuple[float, np.ndarray]:
+        slope, offset, apart = point[0], point[1], point[2:]
+        logit = slope * score + offset + apart @ own
+        error = expit(logit) - truth
+        cost = (np.logaddexp(0, logit) - truth * logit).sum() + 1e-3 * slope**2
+        cost += SHRINK_OFFSET / 2 * (apart**2).sum()
+        slopes = np.array([error @ score + 2e-3 * slope, error.sum()])
+        return cost, np.concatenate([slopes, own @ error + SHRINK_OFFSET * apart])
+
+    start = np.concatenate([[1.0, -1.0], np.zeros(len(both))])
+    limits = [(1e-3, None)] + [(None, None)] * (len(start) - 1)
+    slope, offset, *apart = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=limits).x
+    offsets = np.full(categories, offset)
+    offsets[both] += apart
+    return float(slope), offsets
