@@ -12,6 +12,9 @@ suspicion  the highest defect probability first
 threshold  the nearest to the threshold first
 chance     any
 
+A line's photographs are mostly good: --defects 0.1 leaves so few defects in the pool that they are
+that share of it. Without it all defects are in the pool.
+
 With --stand-in the pooled features alone take the network's place: that takes seconds, and is what
 the order was chosen by.
 
@@ -67,7 +70,7 @@ ORDERS: dict[str, Order] = {
 
 
 def main(folders: list[Path], work: Path, categories: list[str] | None, orders: list[str],
-         seeds: list[int], memory: int, quick: bool) -> None:  # fmt: skip
+         seeds: list[int], memory: int, quick: bool, defects: float) -> None:  # fmt: skip
     settings = params.load(detector.REPOSITORY / "params.yaml")
     smaller = settings.model.model_copy(update={"memory": memory})
     settings = settings.model_copy(update={"model": smaller})
@@ -78,13 +81,14 @@ def main(folders: list[Path], work: Path, categories: list[str] | None, orders: 
     code = sha256(Path(queue.__file__).read_bytes()).hexdigest()[:8]
     look = stand_in if quick else whole
     key = {"version": detector._version(settings), "photographs": digest, "look": look.__name__}
+    key["share"] = f"{defects:g}"
     for seed in seeds:
         for name in orders:
             own = key | {"order": name, "seed": str(seed)}
             own["code"] = code if name == "queue" else ""
             if detector._has(detector_data.read(file), own):
                 continue
-            found = simulate(given, detector._seeded(settings, seed), name, seed, look)
+            found = simulate(given, detector._seeded(settings, seed), name, seed, look, defects)
             detector_data.append([own | row for row in found], file)
             print(name, seed, " ".join(f"{row['answers']}: {row['auroc']:.4f}" for row in found),
                   flush=True)  # fmt: skip
@@ -97,9 +101,17 @@ def main(folders: list[Path], work: Path, categories: list[str] | None, orders: 
 
 
 def simulate(
-    given: Photographs, settings: params.Params, name: str, seed: int, look: Look
+    given: Photographs,
+    settings: params.Params,
+    name: str,
+    seed: int,
+    look: Look,
+    defects: float,
 ) -> list[dict]:
-    """The AUROC on test before any answer and after each round, in one order."""
+    """The AUROC on test before any answer and after each round, in one order.
+
+    defects: at most this share of the pool.
+    """
     split, group = given.split(settings.split)
     frame, rng = given.frame, np.random.default_rng(seed)
     defective = frame["defective"] == 1
@@ -107,8 +119,10 @@ def simulate(
     start = split.copy()
     hidden = rng.permutation(good)[int(len(good) * KNOWN) :]
     start[hidden] = splits.UNUSED
-    start[defective & split.isin([splits.TRAIN, splits.VAL])] = splits.UNUSED
-    pool, answered = start.index[start == splits.UNUSED], []
+    labelled = rng.permutation(frame.index[defective & split.isin([splits.TRAIN, splits.VAL])])
+    start[labelled] = splits.UNUSED
+    most = int(len(hidden) * defects / (1 - defects)) if defects < 1 else len(labelled)
+    pool, answered = pd.Index(sorted([*hidden, *labelled[:most]])), []
     chance, found = np.random.default_rng((seed, 1)), []
     for answers in (*ROUNDS, None):
         current = start.copy()
@@ -201,8 +215,9 @@ if __name__ == "__main__":
     parser = detector_data.parser(__doc__)
     parser.add_argument("--orders", nargs="+", choices=ORDERS, default=list(ORDERS))
     parser.add_argument("--memory", type=int, default=500, help="patches of each category")
+    parser.add_argument("--defects", type=float, default=1.0, help="at most this share of the pool")
     parser.add_argument("--stand-in", action="store_true", help="pooled features alone: seconds")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     chosen = parser.parse_intermixed_args()
     main(chosen.folders, chosen.work, chosen.categories, chosen.orders, chosen.seeds,
-         chosen.memory, chosen.stand_in)  # fmt: skip
+         chosen.memory, chosen.stand_in, chosen.defects)  # fmt: skip
