@@ -14,6 +14,9 @@ from twinhead.attribution.scale import full_colour
 from twinhead.dataset.store import Store
 from twinhead.plots import heatmap, style
 
+LEFT = (0.01, 0.32, 0.63)
+"""Where the three pictures begin, in figure widths."""
+
 
 def draw(
     predictions: pd.DataFrame,
@@ -51,8 +54,9 @@ def overlay(
     image: (size, size, 3), uint8. mask: (size, size), bool, or None. heat: its map, the higher
     the odder; `scale` and above get the brightest colour.
     """
-    figure = Figure(figsize=(9.4, 3.5), layout="constrained")
-    photograph, marked, heated = figure.subplots(1, 3)
+    # Fixed places: there may be hundreds of figures, and finding a layout means drawing each twice.
+    figure = Figure(figsize=(9.4, 3.65))
+    photograph, marked, heated = (figure.add_axes((left, 0.09, 0.295, 0.74)) for left in LEFT)
     for axes in (photograph, marked, heated):
         axes.imshow(image)
         axes.set_axis_off()
@@ -70,7 +74,7 @@ def overlay(
         heated.contour(mask, [0.5], colors=["#00e5ff"], linewidths=0.8)
     heated.set_title("heat map (one scale for all images)", weight="normal", size=9)
     colour_bar = matplotlib.cm.ScalarMappable(drawn.norm, heatmap.COLOURS)
-    figure.colorbar(colour_bar, ax=heated, shrink=0.8, ticks=[0, 0.5, 1])
-    figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11)
-    figure.supxlabel(subtitle, x=0.01, ha="left", size=9)
+    figure.colorbar(colour_bar, cax=figure.add_axes((0.937, 0.17, 0.014, 0.58)), ticks=[0, 0.5, 1])
+    figure.suptitle(title, x=LEFT[0], ha="left", weight="bold", size=11)
+    figure.supxlabel(subtitle, x=LEFT[0], ha="left", size=9)
     style.save(figure, path)
