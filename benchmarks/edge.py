@@ -25,6 +25,7 @@ import time
 from pathlib import Path
 
 import process_memory
+import workspaces
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -33,6 +34,7 @@ WAYS = "tensorflow", "openvino", "float", "int8"
 """The trained network by either engine, and the two exports."""
 SINGLE, BATCH = 110, 64
 SIZES = 128, 192, 256, 320
+STAGES = "index", "split", "features", "train", "evaluate", "explain", "export"
 FIGURE = REPOSITORY / "docs/edge.png"
 
 
@@ -193,23 +195,8 @@ def trained(workspace: Path, photographs: Path, size: int) -> None:
     """Run the pipeline up to `export` at a size; what is there already stays."""
     if (workspace / "models/edge/edge.json").exists():
         return
-    from twinhead import yaml_file
-
-    workspace.mkdir(parents=True, exist_ok=True)
-    text = (REPOSITORY / "params.yaml").read_text(encoding="utf-8")
-    tree, _ = yaml_file.read(REPOSITORY / "params.yaml")
-    text = text.replace(f"root: {tree['data']['root']}", f"root: {photographs}")
-    text = text.replace(f"image_size: {tree['data']['image_size']}", f"image_size: {size}")
-    (workspace / "params.yaml").write_text(text, encoding="utf-8")
-    (workspace / ".dvc").mkdir(exist_ok=True)
-    for name in ("index", "split", "features", "train", "evaluate", "explain", "export"):
-        subprocess.run(
-            [sys.executable, "-m", "twinhead.stage", name],
-            cwd=workspace,
-            env=os.environ | {"PYTHONPATH": str(SOURCE), "DVC_ROOT": str(workspace.resolve())},
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
+    env = workspaces.make(workspace, {"data": {"root": str(photographs), "image_size": size}})
+    workspaces.run(workspace, STAGES, env)
 
 
 def judged(workspace: Path) -> dict[str, tuple[float, float, float]]:

@@ -9,20 +9,15 @@ is the test split's defect AUROC as the mean over the categories.
 
 import argparse
 import json
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
-import yaml
+import workspaces
 
 from twinhead.model.precision import available
 
 STAGES = ("index", "split", "features", "train", "evaluate")
-REPOSITORY = Path(__file__).resolve().parents[1]
 RECIPES = {
     "default": {},
     "paper": {
@@ -57,21 +52,12 @@ def run(
 
     keep: a folder that gets that file, and the predictions.
     """
-    settings = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
-    for section, values in changes.items():
-        settings[section] |= values
-    settings["data"]["root"], settings["train"]["seed"] = str(root), seed
-    seconds = {}
+    own = {"data": {"root": str(root)}, "train": {"seed": seed}}
+    sections = changes.keys() | own.keys()
+    settings = {name: {**changes.get(name, {}), **own.get(name, {})} for name in sections}
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("data", "models", "reports", "metrics"):
-            (Path(folder) / name).mkdir()
-        (Path(folder) / "params.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-        known = os.environ | {"PYTHONPATH": str(REPOSITORY / "src"), "DVC_ROOT": folder}
-        for name in STAGES:
-            started = time.perf_counter()
-            command = [sys.executable, "-m", "twinhead.stage", name]
-            subprocess.run(command, cwd=folder, env=known, check=True, stdout=sys.stderr)
-            seconds[name] = time.perf_counter() - started
+        env = workspaces.make(Path(folder), settings)
+        seconds = workspaces.run(Path(folder), STAGES, env)
         judged = json.loads((Path(folder) / "metrics/evaluate.json").read_text(encoding="utf-8"))
         for name in ("reports/predictions.csv", "metrics/evaluate.json") if keep else ():
             shutil.copy(Path(folder) / name, keep)

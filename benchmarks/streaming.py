@@ -10,7 +10,6 @@ second; a photograph's own bytes are what the last step added, over how many it 
 
 import argparse
 import io
-import os
 import signal
 import subprocess
 import sys
@@ -20,20 +19,17 @@ from pathlib import Path
 
 import numpy as np
 import process_memory
+import workspaces
 from PIL import Image
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 SIZE, IN_FOLDER = 32, 1000
 SMALL = {
-    "image_size: 320": f"image_size: {SIZE}",
-    "images: 600": "images: 80",
-    "size: 256": f"size: {SIZE}",
-    "backbone: efficientnet_lite0": "backbone: cnn",
-    "weights: imagenet": "weights: random",
-    "frozen: true": "frozen: false",
-    "epochs: 20": "epochs: 1",
-    "int8: true": "int8: false",
-    "bootstrap: 1000": "bootstrap: 20",
+    "data": {"image_size": SIZE},
+    "sample": {"images": 80, "size": SIZE},
+    "model": {"backbone": "cnn", "weights": "random", "frozen": False},
+    "train": {"epochs": 1},
+    "evaluate": {"bootstrap": 20},
+    "export": {"int8": False},
 }
 """What is changed in params.yaml."""
 STAGES = "sample", "index", "split", "features", "train", "evaluate", "explain", "export"
@@ -43,8 +39,8 @@ COMMAND = [sys.executable, "-m", "twinhead"]
 def main(counts: list[int], ways: list[str]) -> None:
     with tempfile.TemporaryDirectory() as place:
         work = Path(place)
-        env = os.environ | {"PYTHONPATH": str(REPOSITORY / "src"), "DVC_ROOT": place}
-        trained(work, env)
+        env = workspaces.make(work, SMALL)
+        workspaces.run(work, STAGES, env)
         print("| photographs | command | memory | photographs/s |\n|---|---|---|---|")
         before: dict[str, tuple[int, float]] = {}
         for count in sorted(counts):
@@ -64,19 +60,6 @@ def main(counts: list[int], ways: list[str]) -> None:
                     fewer, less = before[way]
                     print(f"{way}: {(peak - less) / (count - fewer):.0f} bytes a photograph more")
                 before[way] = count, peak
-
-
-def trained(work: Path, env: dict[str, str]) -> None:
-    """Leave models/edge in the folder."""
-    text = (REPOSITORY / "params.yaml").read_text(encoding="utf-8")
-    for old, new in SMALL.items():
-        assert text.count(old) == 1, old
-        text = text.replace(old, new)
-    (work / "params.yaml").write_text(text, encoding="utf-8")
-    (work / ".dvc").mkdir()
-    for name in STAGES:
-        command = [sys.executable, "-m", "twinhead.stage", name]
-        subprocess.run(command, cwd=work, env=env, check=True, stdout=subprocess.DEVNULL)
 
 
 def made(folder: Path, count: int) -> None:
