@@ -25,10 +25,10 @@ from PIL import Image
 SIZE, IN_FOLDER = 32, 1000
 SMALL = {
     "data": {"image_size": SIZE},
-    "sample": {"images": 80, "size": SIZE},
+    "sample": {"images": 360, "size": SIZE},
     "model": {"backbone": "cnn", "weights": "random", "frozen": False},
     "train": {"epochs": 1},
-    "evaluate": {"bootstrap": 20},
+    "evaluate": {"bootstrap": 100},
     "export": {"int8": False},
 }
 """What is changed in params.yaml."""
