@@ -12,8 +12,8 @@ suspicion  the highest defect probability first
 threshold  the nearest to the threshold first
 chance     any
 
-A line's photographs are mostly good: --defects 0.1 leaves so few defects in the pool that they are
-that share of it. Without it all defects are in the pool.
+A line's photographs are mostly good: with --defects 0.1 at most that share of the pool is
+defective, and other defects are left out. Without it the pool has all of them.
 
 With --stand-in the pooled features alone take the network's place: that takes seconds, and is what
 the order was chosen by.
@@ -219,5 +219,7 @@ if __name__ == "__main__":
     parser.add_argument("--stand-in", action="store_true", help="pooled features alone: seconds")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     chosen = parser.parse_intermixed_args()
+    if not 0 <= chosen.defects <= 1:
+        parser.error(f"--defects is {chosen.defects:g}; expected a share, 0 to 1")
     main(chosen.folders, chosen.work, chosen.categories, chosen.orders, chosen.seeds,
          chosen.memory, chosen.stand_in, chosen.defects)  # fmt: skip

@@ -42,7 +42,7 @@ MODEL, EDGE, OVERLAYS, PAGE_BYTES = 35_341_496, 34_617_550, 19_948_373 + 345_857
 RUN = 2 * (MODEL + EDGE) + OVERLAYS + PAGE_BYTES
 """What one experiment leaves in MLflow: the files, and the registered model's own copies."""
 FINE, COARSE, TARGETS = 4 * 20 * 20, 4 * 10 * 10, 4 * 20 * 20
-"""model/fitting.py holds these of each training image: both distances, and what the masks show."""
+"""fitting.py and patch_learning.py hold these of each training image: distances, mask targets."""
 DEVIATION = POOLED * (1 + 2 / 3)
 """The same: the pooled features, and the two folds of them that a head learns from."""
 POOL = 2 * 250_000 * 320 * 4

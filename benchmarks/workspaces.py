@@ -9,14 +9,17 @@ from pathlib import Path
 
 import yaml
 
+from twinhead import yaml_file
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def make(folder: Path, changes: Mapping[str, Mapping[str, object]]) -> dict[str, str]:
     """Write params.yaml as shipped but for the changes, by section; return the environment."""
-    settings = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+    settings, _ = yaml_file.read(REPOSITORY / "params.yaml")
+    assert isinstance(settings, dict)
     for section, values in changes.items():
-        if unknown := set(values) - set(settings[section]):
+        if unknown := set(values) - set(settings.get(section, {})):
             raise ValueError(f"params.yaml has no {section}.{', '.join(sorted(unknown))}")
         settings[section] |= values
     (folder / ".dvc").mkdir(parents=True, exist_ok=True)

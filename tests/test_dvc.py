@@ -91,7 +91,9 @@ TELLS = [
         "yaml_file.py",
     )
 ]
-"""Says what happens and decides nothing: DVC knows a param's value and an output's place."""
+"""Says what happens, or keeps memory, and decides nothing.
+
+DVC knows a param's value and an output's place."""
 
 
 def deciding(start: Path) -> set[Path]:

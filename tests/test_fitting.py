@@ -160,7 +160,7 @@ def test_weights_are_never_negative_and_the_memory_never_falls_silent():
     rng = np.random.default_rng(0)
     truth = np.tile([0, 1], 40)
     values = rng.normal(0, 1, (80, 4)) - 3 * truth[:, None] * [1, 1, 1, 0]  # they speak against it
-    weight = stacking.weights(values, np.repeat([0, 1], 40), truth, 2)
+    weight = stacking.fit_weights(values, np.repeat([0, 1], 40), truth, 2)
     assert (weight >= stacking.LEAST).all() and stacking.LEAST[1] > 0
 
 
@@ -169,7 +169,7 @@ def test_calibrated_probabilities_are_right_on_average():
     category = rng.integers(0, 2, 4000)
     score = rng.normal(0, 2, 4000)
     truth = (rng.random(4000) < 1 / (1 + np.exp(1 - 1.5 * score - category))).astype(int)
-    slope, offset = stacking.platt(score, category, truth, 3)
+    slope, offset = stacking.fit_platt(score, category, truth, 3)
     assert slope == pytest.approx(1.5, abs=0.15)
     assert offset[1] - offset[0] == pytest.approx(1, abs=0.3)
     assert np.isfinite(offset[2])  # a category of which there is nothing
@@ -212,29 +212,47 @@ def test_cross_fitted_probabilities_keep_the_false_alarm_rate_that_they_choose()
         judged = np.empty(len(category))
         for part in range(FOLDS):
             others = fold != part
-            judge = stacking.judgement(values[others], category[others], good[others], categories)
+            judge = stacking.judge(values[others], category[others], good[others], categories)
             judged[~others] = judge.probability(values[~others], category[~others])
         threshold = operating_point.at_false_alarm_rate(np.sort(judged), rate)
-        whole = stacking.judgement(values, category, good, categories)
+        whole = stacking.judge(values, category, good, categories)
         alarms.append((whole.probability(fresh, category) >= threshold).mean())
     assert np.mean(alarms) <= rate * 1.05
 
 
-def test_the_patch_networks_of_a_kind_are_what_they_are_one_by_one():
-    """Each fold's logits by plain sums over its own weights; one patch doesn't see another."""
-    rng = np.random.default_rng(0)
-    shapes = ((2, 3, 3, 4), (2, 3, 3, 1), (2, 2, 2, 5))
-    patches, distance, coarse = (rng.normal(0, 1, shape).astype(np.float32) for shape in shapes)
-    layer = patch_networks.PatchNetworks(folds=2, seed=0)
-    layer([patches, distance, coarse])
+@pytest.mark.parametrize("channels", [(4, 1), (4, 1, 5)])
+def test_the_patch_networks_of_a_kind_are_what_they_are_one_by_one(channels):
+    """Each fold's logits by plain sums over its own weights, with a coarse map and without."""
+    rng, units = np.random.default_rng(0), 6
+    shapes = zip(((2, 3, 3), (2, 3, 3), (2, 2, 2)), channels, strict=False)
+    given = [rng.normal(0, 1, (*shape, own)).astype(np.float32) for shape, own in shapes]
+    layer = patch_networks.PatchNetworks(folds=2, seed=0, units=units)
+    layer = patch_networks.PatchNetworks.from_config(layer.get_config())
+    layer(given)
     layer.set_weights([rng.normal(0, 1, weight.shape) for weight in layer.weights])
-    found = np.asarray(layer([patches, distance, coarse]))
-    fine, of_coarse, bias, hidden, hidden_bias, logit, logit_bias = map(np.asarray, layer.weights)
-    near = np.concatenate([patches, distance], axis=-1)
-    wide = np.repeat(np.repeat(coarse, 2, axis=1), 2, axis=2)[:, :3, :3]
+    found = np.asarray(layer(given))
+    kept = {weight.name: np.asarray(weight) for weight in layer.weights}
+    patches, distance, *coarse = given
+    first = np.concatenate([patches, distance], axis=-1) @ kept["fine"] + kept["bias"]
+    for wide in coarse:
+        first += np.repeat(np.repeat(wide, 2, axis=1), 2, axis=2)[:, :3, :3] @ kept["coarse"]
     for fold in range(2):
-        own = slice(fold * patch_networks.HIDDEN, (fold + 1) * patch_networks.HIDDEN)
-        x = np.maximum(near @ fine[:, own] + wide @ of_coarse[:, own] + bias[own], 0)
-        x = np.maximum(x @ hidden[fold] + hidden_bias[fold], 0)
-        x = np.concatenate([x, distance], axis=-1) @ logit[fold][:, 0] + logit_bias[fold]
-        np.testing.assert_allclose(found[:, fold], x, rtol=1e-4, atol=1e-4)
+        x = np.maximum(first[..., fold * units : (fold + 1) * units], 0)
+        x = np.maximum(x @ kept["hidden"][fold] + kept["hidden_bias"][fold], 0)
+        x = np.concatenate([x, distance], axis=-1) @ kept["logit"][fold][:, 0]
+        np.testing.assert_allclose(
+            found[:, fold], x + kept["logit_bias"][fold], rtol=1e-4, atol=1e-4
+        )
+
+
+@pytest.mark.parametrize("channels", [(152, 1), (152, 1, 320)])
+def test_a_patch_network_begins_with_draws_that_suit_all_it_reads(channels):
+    """He et al. 2015: a deviation of the root of two over the inputs, of all parts together."""
+    layer = patch_networks.PatchNetworks(folds=3, seed=0)
+    layer([np.zeros((1, 2, 2, own), np.float32) for own in channels[:2]]
+          + [np.zeros((1, 1, 1, own), np.float32) for own in channels[2:]])  # fmt: skip
+    spread = {weight.name: np.asarray(weight).std() for weight in layer.weights}
+    of_inputs = np.sqrt(2 / sum(channels))
+    assert spread["fine"] == pytest.approx(of_inputs, rel=0.05)
+    assert spread.get("coarse", of_inputs) == pytest.approx(of_inputs, rel=0.05)
+    assert spread["hidden"] == pytest.approx(np.sqrt(2 / patch_networks.HIDDEN), rel=0.05)

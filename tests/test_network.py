@@ -72,9 +72,10 @@ def test_each_task_has_its_answer(settings: params.Model, tasks: list[str]) -> N
         assert answers["defect"].shape == (2, 1)
 
 
+@pytest.mark.parametrize("settings", [PAPER, PRETRAINED])
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
-def test_answers_are_float32_whatever_the_precision(precision: str) -> None:
-    model = network.build(PAPER, 32, 3, seed=1, precision=precision)
+def test_answers_are_float32_whatever_the_precision(precision: str, settings: params.Model) -> None:
+    model = network.build(settings, 32, 3, seed=1, precision=precision)
     assert {x.dtype for x in model.output.values()} == {"float32"}
     assert keras.config.dtype_policy().name == "float32"
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from twinhead.model import detector, patch_networks, readings
+from twinhead.model import patch_networks, readings
 from twinhead.model.readings import COARSE, FINE, LEARNED, POOLED, READINGS
 
 IMAGES, CATEGORIES = 6, 3
@@ -18,7 +18,7 @@ WEIGHTS = st.floats(0, 10, width=32)
 
 @pytest.fixture(scope="module")
 def score() -> readings.Combine:
-    return readings.Combine(CATEGORIES, list(READINGS), detector.SCORE_FLOORS)
+    return readings.Combine(CATEGORIES, list(READINGS), readings.SCORE_FLOORS)
 
 
 @settings(max_examples=100, deadline=None)
@@ -37,8 +37,8 @@ def test_what_was_learned_never_lowers_the_score(score, values, weight):
 
 
 def test_no_floor_holds_the_memory():
-    assert set(detector.SCORE_FLOORS) == {POOLED, LEARNED}
-    assert all(floor == 0 for floor in detector.SCORE_FLOORS.values())
+    assert set(readings.SCORE_FLOORS) == {POOLED, LEARNED}
+    assert all(floor == 0 for floor in readings.SCORE_FLOORS.values())
 
 
 def test_a_map_is_the_readings_mean_by_their_weights_from_their_floors_up():

@@ -2,6 +2,7 @@
 
 import ast
 import io
+import json
 import os
 import pickle
 import re
@@ -224,6 +225,17 @@ def test_a_network_that_is_not_ours_is_one_line(tmp_path, change):
     else:
         rewritten(file, **{"config.json": changed[change].encode("latin-1")})
     assert "not a network (" in refusal(lambda: network.load(file), tmp_path)
+
+
+def test_a_network_with_a_layer_that_is_no_more_says_what_to_do(tmp_path):
+    file = saved(tmp_path)
+    with zipfile.ZipFile(file) as archive:
+        config = json.loads(archive.read("config.json"))
+    gone = {"module": "twinhead", "class_name": "Gone", "registered_name": "twinhead>Gone"}
+    config["config"]["layers"][1] |= gone
+    rewritten(file, **{"config.json": json.dumps(config).encode()})
+    said = refusal(lambda: network.load(file), tmp_path)
+    assert said.endswith("; one of another version of Twinhead has to be trained again"), said
 
 
 @pytest.mark.filterwarnings("ignore:Skipping nested container")

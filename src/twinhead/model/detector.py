@@ -22,11 +22,7 @@ COARSE_MAP = "stage7"
 FOLDS = 3
 """Parts of the training images: each is read by what was fitted to the others."""
 NEAR, WIDE = NETWORKS = "near", "wide"
-"""The patch networks of a fold: tiny flaws drown in the coarse map, others need it."""
-SCORE_FLOORS = {POOLED: 0.0, LEARNED: 0.0}
-"""What was learned never lowers what the memory says."""
-MAP_FLOORS = {FINE: -3.0, LEARNED: -3.0}
-"""What is surely good is equally dark."""
+"""The kinds of patch network, each a layer: tiny flaws drown in the coarse map, others need it."""
 SEEN = "stage5"
 """The map whose means and spreads tell whether a photograph is like any good one."""
 UNUSUAL = 2.5
@@ -74,7 +70,7 @@ def attach(
         for name, x in (("patch", joined), ("coarse", coarse))
     )
     height, width = fine_map.shape[1:]
-    column = layers.Reshape((height, width, 1), name="distance_column")(fine_map)
+    column = _as_column(fine_map, "distance_column")
     column = readings.Standardise(categories, dtype="float32", name="distance_deviation")(
         [column, category]
     )
@@ -103,24 +99,36 @@ def attach(
     }
     given = [standardise[name]([of_photograph[name], category]) for name in READINGS]
     score = readings.Combine(
-        categories, list(READINGS), SCORE_FLOORS, dtype="float32", name="score"
+        categories, list(READINGS), readings.SCORE_FLOORS, dtype="float32", name="score"
     )([*given, category])
     of_patches = {
-        FINE: logarithm(layers.Reshape((height, width, 1), name="fine_values")(fine_map)),
-        LEARNED: layers.Reshape((height, width, 1), name="learned_values")(logits),
+        FINE: logarithm(_as_column(fine_map, "fine_values")),
+        LEARNED: _as_column(logits, "learned_values"),
     }
     shown = [standardise[name]([x, category]) for name, x in of_patches.items()]
     anomaly = readings.Combine(
-        categories, [FINE, LEARNED], MAP_FLOORS, mean=True, dtype="float32", name="map_score"
+        categories,
+        [FINE, LEARNED],
+        readings.MAP_FLOORS,
+        mean=True,
+        dtype="float32",
+        name="map_score",
     )([*shown, category])
     start, end = pooled_place(SEEN)
     return {
         "defect": readings.Calibrate(categories, dtype="float32", name="defect")([score, category]),
-        "anomaly_map": layers.Reshape((height, width), name="anomaly_map")(anomaly),
+        "anomaly_map": layers.Reshape((height, width), dtype="float32", name="anomaly_map")(
+            anomaly
+        ),
         "unusual": readings.Unusual(categories, start, end, dtype="float32", name="unusual")(
             [deviation, category]
         ),
     }
+
+
+def _as_column(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    """A map, (batch, height, width) or with an axis of length 1 before: (batch, …, …, 1)."""
+    return layers.Reshape((*x.shape[-2:], 1), dtype="float32", name=name)(x)
 
 
 def pooled_place(stage: str) -> tuple[int, int]:

@@ -309,7 +309,7 @@ def _combine(model: keras.Model, given: Data, table: pd.DataFrame) -> None:
     """
     category, defective = given.category[table.index], given.defective[table.index]
     values, fold = table[list(READINGS)].to_numpy(float), table["fold"].to_numpy()
-    whole = stacking.judgement(values, category, defective, given.categories)
+    whole = stacking.judge(values, category, defective, given.categories)
     for place, name in enumerate(READINGS):
         reading = model.get_layer(f"{name}_reading")
         reading.assign(whole.mean[:, place], whole.spread[:, place])
@@ -321,7 +321,7 @@ def _combine(model: keras.Model, given: Data, table: pd.DataFrame) -> None:
     table["score"] = table["defect_probability"] = 0.0
     for part in range(FOLDS):
         own, others = fold == part, fold != part
-        judge = stacking.judgement(
+        judge = stacking.judge(
             values[others], category[others], defective[others], given.categories
         )
         table.loc[own, "score"] = judge.score(values[own], category[own])

@@ -16,7 +16,7 @@ def fit(
     given: Data,
     train: np.ndarray,
     fold: np.ndarray,
-    apart: np.ndarray,
+    distance: np.ndarray,
     seed: int,
 ) -> np.ndarray:
     """Train networks for each fold left out; return the readings that these give to their folds.
@@ -24,16 +24,19 @@ def fit(
     The label of the photograph says what its oddest patches show (multiple-instance learning);
     where there is a mask, it says so of each patch. The networks learn side by side, so that a
     photograph is read once an epoch; nothing that one learns reaches another.
+
+    train: rows of the catalog, (n,); fold: theirs, (n,); distance: of their fine patches, over the
+    rings' levels, (n, height, width), float32. Returns (n,), float64.
     """
     learner, reader = _learner(model, given)
     keras.utils.set_random_seed(seed)
-    lessons = _Lessons(given, train, fold, apart, _mask_targets(given, train), seed)
+    lessons = _Lessons(given, train, fold, distance, _mask_targets(given, train), seed)
     rate = keras.optimizers.schedules.CosineDecay(RATE, EPOCHS * len(lessons))
     learner.compile(keras.optimizers.AdamW(rate, weight_decay=DECAY), loss, jit_compile=False)
-    # Else the graph is traced twice; as with several losses, whose means are made by the first.
+    # Else the first step makes its variables, and the graph is traced twice.
     learner.optimizer.build(learner.trainable_variables)
     learner.fit(lessons, epochs=EPOCHS, shuffle=False, verbose=0)
-    found = reader.predict(_Lessons(given, train, fold, apart), verbose=0)
+    found = reader.predict(_Lessons(given, train, fold, distance), verbose=0)
     return found[np.arange(len(train)), fold].astype(float)
 
 
@@ -48,7 +51,7 @@ class _Lessons(keras.utils.PyDataset):
         given: Data,
         rows: np.ndarray,
         fold: np.ndarray,
-        apart: np.ndarray,
+        distance: np.ndarray,
         masks: np.ndarray | None = None,
         seed: int = 0,
     ) -> None:
@@ -57,7 +60,7 @@ class _Lessons(keras.utils.PyDataset):
         masks: what each patch shows, as `_mask_targets` has it; without them there are no targets.
         """
         super().__init__()
-        self.given, self.rows, self.fold, self.apart = given, rows, fold, apart
+        self.given, self.rows, self.fold, self.distance = given, rows, fold, distance
         self.masks, self.seed, self.epoch = masks, seed, 0
         self.without = np.tile(np.arange(FOLDS), len(NETWORKS))
         self.on_epoch_begin()
@@ -76,7 +79,7 @@ class _Lessons(keras.utils.PyDataset):
         places = self.order[batch * BATCH : (batch + 1) * BATCH]
         rows = self.rows[places]
         given = {name: self.given.maps[name][rows].astype(np.float32) for name in WIDTHS}
-        given |= {"category": self.given.category[rows], "distance": self.apart[places]}
+        given |= {"category": self.given.category[rows], "distance": self.distance[places]}
         if self.masks is None:
             return (given,)
         taught = self.fold[places, None] != self.without

@@ -8,29 +8,31 @@ from keras import layers, ops
 from twinhead.backbones.registration import registered
 
 HIDDEN = 64
-"""Units in each of a network's two layers."""
+"""Units in each of a shipped network's two layers."""
 CAUTIOUS = -2.0
 """The logit of every patch before training: good."""
 
 
 @registered
 class PatchNetworks(layers.Layer):
-    """Networks of one kind, one for each fold left out: [patches, distance] or with a coarse map.
+    """Networks of one kind, one for each fold left out.
 
-    patches: (batch, height, width, channels) of the fine grid; distance: (batch, height, width, 1);
-    coarse: (batch, …, …, channels) of the coarse grid; all standardised by good patches. Gives
-    logits, (batch, folds, height, width), float32. The networks share no weight; they lie side by
-    side, so that one multiplication serves all.
+    Takes [patches, distance] or [patches, distance, coarse]. patches: (batch, height, width,
+    channels) of the fine grid; distance: (batch, height, width, 1); coarse: (batch, …, …, channels)
+    of the coarse grid; all standardised by good patches. Gives logits, (batch, folds, height,
+    width). The networks share no weight; they lie side by side, so that one multiplication serves
+    all.
     """
 
-    def __init__(self, folds: int, seed: int, **options: Any) -> None:
+    def __init__(self, folds: int, seed: int, units: int = HIDDEN, **options: Any) -> None:
+        """units: in each of a network's two layers."""
         super().__init__(**options)
-        self.folds, self.seed = folds, seed
+        self.folds, self.seed, self.units = folds, seed, units
 
     def build(self, shapes: list[tuple]) -> None:
-        patches, distance, *coarse = (shape[-1] for shape in shapes)
-        fine, width = patches + distance, self.folds * HIDDEN
-        channels = fine + sum(coarse)
+        of_patches, of_distance, *of_coarse = (shape[-1] for shape in shapes)
+        fine, width = of_patches + of_distance, self.folds * self.units
+        channels = fine + sum(of_coarse)
 
         def kernel(name: str, shape: tuple[int, ...], scale: float, place: int) -> keras.Variable:
             # He et al. 2015 (arXiv:1502.01852); scale: for the inputs that the shape doesn't tell.
@@ -38,15 +40,15 @@ class PatchNetworks(layers.Layer):
             return self.add_weight(shape=shape, initializer=drawn, name=name)
 
         self.fine = kernel("fine", (fine, width), fine / channels, 1)
-        self.coarse = [kernel("coarse", (own, width), own / channels, 3) for own in coarse]
+        self.coarse = [kernel("coarse", (own, width), own / channels, 3) for own in of_coarse]
         self.bias = self.add_weight(shape=(width,), initializer="zeros", name="bias")
-        square = (self.folds, HIDDEN, HIDDEN)
+        square = (self.folds, self.units, self.units)
         self.hidden = kernel("hidden", square, self.folds, 2)
         self.hidden_bias = self.add_weight(
-            shape=(self.folds, HIDDEN), initializer="zeros", name="hidden_bias"
+            shape=(self.folds, self.units), initializer="zeros", name="hidden_bias"
         )
         self.logit = self.add_weight(
-            shape=(self.folds, HIDDEN + distance, 1), initializer="zeros", name="logit"
+            shape=(self.folds, self.units + of_distance, 1), initializer="zeros", name="logit"
         )
         self.logit_bias = self.add_weight(
             shape=(self.folds,),
@@ -62,7 +64,7 @@ class PatchNetworks(layers.Layer):
         x = ops.matmul(x, self.fine)
         if coarse:
             # On its own grid, where it is a quarter of the work, and then repeated: the same sum.
-            # The bias is added there: of three terms TensorFlow chooses the order, as in Mean.
+            # The bias is added there: see readings.Mean for sums of three.
             own = ops.matmul(ops.reshape(coarse[0], (-1, coarse[0].shape[-1])), self.coarse[0])
             own = ops.reshape(own + self.bias, (-1, *coarse[0].shape[1:3], x.shape[-1]))
             x = x + ops.reshape(repeated(own, height, width), (-1, x.shape[-1]))
@@ -76,7 +78,11 @@ class PatchNetworks(layers.Layer):
         return ops.stack(logits, axis=1)
 
     def get_config(self) -> dict:
-        return super().get_config() | {"folds": self.folds, "seed": self.seed}
+        return super().get_config() | {
+            "folds": self.folds,
+            "seed": self.seed,
+            "units": self.units,
+        }
 
 
 def repeated(x: keras.KerasTensor, height: int, width: int) -> keras.KerasTensor:

@@ -13,6 +13,10 @@ from twinhead.backbones.registration import registered
 
 POOLED, FINE, COARSE, LEARNED = READINGS = "pooled", "fine", "coarse", "learned"
 """The readings in the order of their weights; fine and coarse are distances from the memory."""
+SCORE_FLOORS = {POOLED: 0.0, LEARNED: 0.0}
+"""What was learned never lowers what the memory says."""
+MAP_FLOORS = {FINE: -3.0, LEARNED: -3.0}
+"""What is surely good is equally dark."""
 SHARE = {FINE: 0.01, COARSE: 0.03, LEARNED: 0.01}
 """The share of a photograph's patches, the oddest ones, whose mean is the photograph's reading."""
 RINGS = {FINE: 5, COARSE: 3}

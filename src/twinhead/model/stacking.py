@@ -6,8 +6,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from twinhead.model import detector
-from twinhead.model.readings import READINGS
+from twinhead.model.readings import READINGS, SCORE_FLOORS
 
 LEAST_SPREAD = 0.25
 """A category's spread of a reading counts as at least this share of the median category's."""
@@ -38,7 +37,7 @@ class Judgement:
         """Readings in spreads of good images, (n, readings); one that nobody gave is usual."""
         found = np.nan_to_num((values - self.mean[category]) / self.spread[category])
         for place, name in enumerate(READINGS):
-            found[:, place] = np.maximum(found[:, place], detector.SCORE_FLOORS.get(name, -np.inf))
+            found[:, place] = np.maximum(found[:, place], SCORE_FLOORS.get(name, -np.inf))
         return found
 
     def score(self, values: np.ndarray, category: np.ndarray) -> np.ndarray:
@@ -48,24 +47,24 @@ class Judgement:
         return expit(self.slope * self.score(values, category) + self.offset[category])
 
 
-def judgement(
+def judge(
     values: np.ndarray, category: np.ndarray, defective: np.ndarray, categories: int
 ) -> Judgement:
     """Fit levels, weights and calibration to readings: (n, readings), NaN where nobody gave one."""
-    of_readings = [levels(column, category, defective, categories) for column in values.T]
+    of_readings = [fit_levels(column, category, defective, categories) for column in values.T]
     mean, spread = (np.stack(part, axis=1) for part in zip(*of_readings, strict=True))
     good_only = np.full(categories, GOOD_ONLY_OFFSET)
     found = Judgement(mean, spread, np.tile(PRIOR, (categories, 1)), 1.0, good_only)
     if len(set(defective)) < 2:
         return found
-    weight = weights(found.standardised(values, category), category, defective, categories)
+    weight = fit_weights(found.standardised(values, category), category, defective, categories)
     found = replace(found, weight=weight)
     score = found.score(values, category)
-    slope, offset = platt(score, category, defective, categories)
+    slope, offset = fit_platt(score, category, defective, categories)
     return replace(found, slope=slope, offset=offset)
 
 
-def levels(
+def fit_levels(
     values: np.ndarray, category: np.ndarray, defective: np.ndarray, categories: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and spread of each category's good images, or else all of its: (categories,) each.
@@ -89,7 +88,7 @@ def levels(
     return np.where(np.isnan(mean), middle, mean), np.maximum(spread, 1e-6)
 
 
-def weights(
+def fit_weights(
     values: np.ndarray, category: np.ndarray, defective: np.ndarray, categories: int
 ) -> np.ndarray:
     """Each category's weights of the readings, none negative: (categories, readings)."""
@@ -119,7 +118,7 @@ def _logistic(
     return minimize(loss, start, jac=True, method="L-BFGS-B", bounds=limits).x[:-1]
 
 
-def platt(
+def fit_platt(
     score: np.ndarray, category: np.ndarray, truth: np.ndarray, categories: int
 ) -> tuple[float, np.ndarray]:
     """The slope, above 0, and each category's offset with which the probabilities fit best.

@@ -188,7 +188,7 @@ def add_readings(
         features = _extract(model, source.pixels, split)
         _learn_on(result, features[POOLED], frame, split, settings)
         result.progress.best_weights = result.fitted_part.get_weights()
-    given = training_data.data(features, masks, frame, split, group, tasks)
+    given = training_data.gather(features, masks, frame, split, group, tasks)
     return known.join(fitting.fit(model, given, schedule), how="inner")
 
 

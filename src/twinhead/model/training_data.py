@@ -45,7 +45,7 @@ class Data:
         return height, width
 
 
-def data(
+def gather(
     features: Mapping[str, Store | np.ndarray],
     masks: Mapping[int, np.ndarray],
     frame: pd.DataFrame,
@@ -53,7 +53,7 @@ def data(
     group: pd.Series,
     tasks: Sequence[str],
 ) -> Data:
-    """Put together what `fit` takes; features: by name, row i = catalog row i."""
+    """Put together what fitting.fit takes; features: by name, row i = catalog row i."""
     codes = frame["category"].astype("category").cat.codes.to_numpy(np.int32)
     category = codes if "category" in tasks else np.zeros_like(codes)
     return Data(
