@@ -189,7 +189,7 @@ def load(path: Path) -> keras.Model:
     except Exception as error:  # Keras raises nearly any kind of what isn't its own
         # The first sentence: the next ones say how to load it all the same.
         fault = re.split(r"\.\s|\n", str(error).strip())[0][:200] or type(error).__name__
-        unknown = fault.startswith("Could not locate class")
+        unknown = "Could not locate class" in str(error)
         hint = "; one of another version of Twinhead has to be trained again" if unknown else ""
         raise InputError(f"{path}: not a network ({fault}){hint}") from None
 
