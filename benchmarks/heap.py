@@ -3,9 +3,10 @@
 The finished workspace's training, in a folder of its own, in turns, each a process: seconds by the
 clock, and of the processor for the program and for the kernel.
 
-    python benchmarks/heap.py
+    python benchmarks/heap.py [--turns 3]
 """
 
+import argparse
 import os
 import statistics
 import subprocess
@@ -16,7 +17,6 @@ from pathlib import Path
 
 from twinhead import paths
 
-TURNS = 3
 READ = (paths.PARAMS, paths.CATALOG, paths.FEATURES, paths.LABELS, paths.MASKS, paths.PIXELS,
         paths.SPLITS)  # fmt: skip
 CODE = """
@@ -29,16 +29,16 @@ stage.main()
 """
 
 
-def main() -> None:
+def main(turns: int) -> None:
     seconds: dict[bool, list[tuple[float, float, float]]] = {True: [], False: []}
-    for turn in range(TURNS):
+    for turn in range(turns):
         for kept in (True, False) if turn % 2 else (False, True):
             seconds[kept].append(train(kept))
     medians = {
         kept: [statistics.median(column) for column in zip(*taken, strict=True)]
         for kept, taken in seconds.items()
     }
-    print(f"| `train`, median of {TURNS} | seconds | the program's | the kernel's |")
+    print(f"| `train`, median of {turns} | seconds | the program's | the kernel's |")
     print("|---|---|---|---|")
     for kept, name in ((True, "kept"), (False, "given back")):
         cells = " | ".join(f"{value:.1f}" for value in medians[kept])
@@ -72,4 +72,8 @@ def train(kept: bool) -> tuple[float, float, float]:
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--turns", type=int, default=3)
+    main(parser.parse_args().turns)

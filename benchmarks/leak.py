@@ -23,18 +23,21 @@ from twinhead import paths
 from twinhead.dataset import catalog, splits
 from twinhead.ingest import layout
 
-SHUFFLED = ["defect_type", "defective", "mask", "official"]
+SHUFFLED = ["defect_type", "defective", "official"]
 
 
 def shuffle(frame: pd.DataFrame, group: np.ndarray, rng: np.random.Generator) -> pd.DataFrame:
-    """The catalog with each group's labels those of another group of its category."""
+    """The catalog with each group's labels those of another group of its category.
+
+    No photograph has a mask then: its own would tell the true label, another's nothing.
+    """
     frame, columns = frame.copy(), [frame.columns.get_loc(name) for name in SHUFFLED]
     labels = frame.iloc[:, columns].to_numpy()
     for rows in frame.groupby("category").indices.values():
         firsts = rows[np.unique(group[rows], return_index=True)[1]]
         given = dict(zip(group[firsts], rng.permutation(firsts), strict=True))
         frame.iloc[rows, columns] = labels[[given[one] for one in group[rows]]]
-    return frame
+    return frame.assign(mask="")
 
 
 def main(seed: int, plant: bool) -> None:
