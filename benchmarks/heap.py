@@ -18,7 +18,7 @@ from pathlib import Path
 from twinhead import paths
 
 READ = (paths.PARAMS, paths.CATALOG, paths.FEATURES, paths.LABELS, paths.MASKS, paths.PIXELS,
-        paths.SPLITS)  # fmt: skip
+        paths.SPLITS, paths.metrics("index"), paths.metrics("split"))  # fmt: skip
 CODE = """
 import sys
 from twinhead import heap, stage
