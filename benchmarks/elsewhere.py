@@ -8,13 +8,11 @@ the workspace has: the test metrics, each image's defect probability, and the de
 """
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
+import workspaces
 
 from twinhead import paths
 from twinhead.dataset import splits, tables
@@ -59,16 +57,7 @@ def run(
     stages: tuple[str, ...] = STAGES,
 ) -> None:
     """Run stages in an empty folder on files of the workspace."""
-    for name in ("data", "models", "reports", "metrics"):
-        (folder / name).mkdir(exist_ok=True)
-    for path in given:
-        if not (folder / path).exists():
-            (folder / path).symlink_to(path.resolve())
-    source = Path("src").resolve()
-    known = os.environ | variables | {"PYTHONPATH": str(source), "DVC_ROOT": str(folder)}
-    for name in stages:
-        command = [sys.executable, "-m", "twinhead.stage", name]
-        subprocess.run(command, cwd=folder, env=known, check=True, stdout=sys.stderr)
+    workspaces.run(folder, stages, workspaces.link(folder, given) | variables)
 
 
 if __name__ == "__main__":

@@ -15,10 +15,12 @@ import tempfile
 import time
 from pathlib import Path
 
+import workspaces
+from elsewhere import GIVEN
+
 from twinhead import paths
 
-READ = (paths.PARAMS, paths.CATALOG, paths.FEATURES, paths.LABELS, paths.MASKS, paths.PIXELS,
-        paths.SPLITS, paths.metrics("index"), paths.metrics("split"))  # fmt: skip
+READ = (*GIVEN, paths.FEATURES)
 CODE = """
 import sys
 from twinhead import heap, stage
@@ -49,18 +51,13 @@ def main(turns: int) -> None:
 def train(kept: bool) -> tuple[float, float, float]:
     """Seconds by the clock, of the program and of the kernel."""
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / ".dvc").mkdir()
-        for path in map(Path, READ):
-            link = Path(folder) / path
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(path.resolve())
-        own = {"PYTHONPATH": str(Path("src").resolve()), "DVC_ROOT": folder}
-        env = {name: text for name, text in os.environ.items() if not name.startswith("MLFLOW_")}
+        env = workspaces.link(Path(folder), READ)
+        env = {name: text for name, text in env.items() if not name.startswith("MLFLOW_")}
         before, started = os.times(), time.perf_counter()
         done = subprocess.run(
             [sys.executable, "-c", CODE.format(kept=kept)],
             cwd=folder,
-            env=env | own,
+            env=env,
             capture_output=True,
             text=True,
         )

@@ -24,6 +24,24 @@ def make(folder: Path, changes: Mapping[str, Mapping[str, object]]) -> dict[str,
         settings[section] |= values
     (folder / ".dvc").mkdir(parents=True, exist_ok=True)
     (folder / "params.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    return environment(folder)
+
+
+def link(folder: Path, given: Iterable[Path]) -> dict[str, str]:
+    """Link files of the workspace in which we are into a folder; return the environment.
+
+    What the folder has already stays.
+    """
+    (folder / ".dvc").mkdir(parents=True, exist_ok=True)
+    for path in given:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        if not (folder / path).exists():
+            (folder / path).symlink_to(path.resolve())
+    return environment(folder)
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """In which a stage works in that folder, by this repository's code."""
     return os.environ | {
         "PYTHONPATH": str(REPOSITORY / "src"),
         "DVC_ROOT": str(folder.resolve()),

@@ -52,6 +52,7 @@ def main() -> None:
     if len(sys.argv) != 2 or sys.argv[1] not in names:
         sys.exit(f"usage: python -m twinhead.stage STAGE; the stages are {', '.join(names)}")
     _name = sys.argv[1]
+    heap.keep_freed()  # stages alone: what answers at the line should stay small
     # Until `run`, while modules load, some of which would swallow the exception.
     signal.signal(signal.SIGINT, _leave)
     run(load(_name))
@@ -117,11 +118,10 @@ def loading() -> Iterator[None]:
     """Import TensorFlow in here: after the params are checked, and without its greetings.
 
     It writes them straight to the file behind stderr, before any setting of its own can stop it;
-    they are shown if the import fails. What works on large arrays keeps its memory from here on.
+    they are shown if the import fails.
     """
     global _heavy, _stderr
     _heavy = True
-    heap.keep_freed()
     with tempfile.TemporaryFile() as written:
         sys.stderr.flush()
         _stderr = os.dup(2)
