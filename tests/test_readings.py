@@ -122,15 +122,15 @@ def test_the_maps_of_three_strides_come_on_one_grid():
     assert (found[2][0, 2, 2] == coarse[0, 1, 1]).all()
 
 
-def test_how_unusual_a_photograph_is_reads_its_own_map_s_values_only():
-    layer = readings.Unusual(categories=2, start=1, end=3)
-    deviation = np.array([[100, 3, 4, 100], [100, 3, 4, 100]], np.float32)
-    category = np.array([0, 1], np.int32)
-    layer([deviation, category])
+def test_how_unusual_a_photograph_is_reads_its_own_map_s_values_and_its_oddest_patches():
+    layer = readings.Unusual(categories=2, start=1, end=3, share=0.5)
+    deviation = np.array([[100, 3, 4, 100]] * 3, np.float32)
+    oddest, category = np.array([[-9], [0], [8]], np.float32), np.array([0, 1, 1], np.int32)
+    layer([deviation, oddest, category])
     layer.usual.assign([[1], [5]])
     root = np.sqrt((9 + 16) / 2)
-    found = np.asarray(layer([deviation, category])).ravel()
-    np.testing.assert_allclose(found, [root, root / 5], rtol=1e-6)
+    found = np.asarray(layer([deviation, oddest, category])).ravel()
+    np.testing.assert_allclose(found, [root, root / 5, 4], rtol=1e-6)
 
 
 def test_the_layers_are_kept_under_names_of_ours():

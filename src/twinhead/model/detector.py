@@ -27,6 +27,8 @@ SEEN = "stage5"
 """The map whose means and spreads tell whether a photograph is like any good one."""
 UNUSUAL = 2.5
 """A photograph that is more unusual than that is unknown: unlike all that was trained on."""
+FAR = 3.5
+"""Oddest patches so many spreads farther from the memory than those of good ones are as unusual."""
 
 
 def read_by(name: str, parts: dict[str, keras.KerasTensor]) -> list[keras.KerasTensor]:
@@ -53,7 +55,8 @@ def attach(
 
     Returns `defect`, (batch, 1), the calibrated probability; `anomaly_map`, (batch, height, width),
     in spreads of good photographs, at 0 as odd as their oddest patches; and `unusual`, (batch, 1),
-    the photograph's distance from good ones as a whole, 1 for a usual one.
+    the photograph's distance from good ones, as a whole or of its oddest patches, 1 for a usual
+    one.
     """
     categories = probabilities.shape[-1]
     category = readings.Likeliest(dtype="float32", name="likeliest")(probabilities)
@@ -120,9 +123,9 @@ def attach(
         "anomaly_map": layers.Reshape((height, width), dtype="float32", name="anomaly_map")(
             anomaly
         ),
-        "unusual": readings.Unusual(categories, start, end, dtype="float32", name="unusual")(
-            [deviation, category]
-        ),
+        "unusual": readings.Unusual(
+            categories, start, end, UNUSUAL / FAR, dtype="float32", name="unusual"
+        )([deviation, given[READINGS.index(FINE)], category]),
     }
 
 

@@ -146,29 +146,30 @@ class Logarithm(layers.Layer):
 
 @registered
 class Unusual(layers.Layer):
-    """How unlike any good photograph of its category one is as a whole: [deviation, category].
+    """How unlike any good photograph of its category one is: [deviation, oddest, category].
 
     deviation: (batch, values), the pooled maps in spreads of good ones. Its root mean square over
-    the values from `start` to `end`, in units of what is usual of good photographs; gives (batch,
-    1).
+    the values from `start` to `end`, in units of what is usual of good photographs. oddest: (batch,
+    1), how far the oddest patches lie from the memory, in spreads of good photographs; each counts
+    `share` such units. Gives the larger of the two, (batch, 1).
     """
 
-    def __init__(self, categories: int, start: int, end: int, **options: Any) -> None:
+    def __init__(self, categories: int, start: int, end: int, share: float, **options: Any) -> None:
         super().__init__(**options)
-        self.categories, self.start, self.end = categories, start, end
+        self.categories, self.start, self.end, self.share = categories, start, end, share
 
     def build(self, shapes: list[tuple]) -> None:
         shape = (self.categories, 1)
         self.usual = self.add_weight(shape=shape, initializer="ones", trainable=False, name="usual")
 
     def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
-        deviation, category = inputs
+        deviation, oddest, category = inputs
         size = ops.sqrt(ops.mean(deviation[:, self.start : self.end] ** 2, axis=1, keepdims=True))
-        return size / ops.take(self.usual, category, axis=0)
+        return ops.maximum(size / ops.take(self.usual, category, axis=0), self.share * oddest)
 
     def get_config(self) -> dict:
-        own = {"categories": self.categories, "start": self.start, "end": self.end}
-        return super().get_config() | own
+        names = ("categories", "start", "end", "share")
+        return super().get_config() | {name: getattr(self, name) for name in names}
 
 
 @registered
