@@ -63,6 +63,16 @@ def test_unknown_photographs_are_drift():
     assert comparison.UNKNOWN in set(found.table["measure"][found.table["drifted"]])
 
 
+def test_where_most_are_unknown_the_advice_begins_with_what_the_camera_shows():
+    rng = np.random.default_rng(0)
+    for strange, first in ((400, comparison.UNKNOWN), (41, "brightness")):
+        now = table(rng, 200, brightness=-3)
+        now.loc[: strange - 1, "unusual"] = 9.0
+        said = comparison.advice(compare(now, table(rng, 200)), "photos")
+        assert said.startswith(comparison.ADVICE[first])
+        assert comparison.ADVICE["brightness"] in said
+
+
 def test_undisturbed_days_alarm_no_oftener_than_promised():
     """A hundred of them; benchmarks/drift.py has a thousand, of real photographs."""
     rng, promised = np.random.default_rng(0), 0.05

@@ -39,7 +39,8 @@ ADVICE = {
     "unusual": "check the camera's place and the background; is it another lot?",
     "score": "see whether the products have changed",
 }
-"""By measure, the most telling first."""
+"""By measure, the most telling first; but where MOSTLY are unknown, that comes before."""
+MOSTLY = 0.5
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,10 @@ def advice(found: Drift, folder: str) -> str:
     if not found.drifted:
         return "nothing to do"
     drifted = set(found.table["measure"][found.table["drifted"]])
-    first = next(text for name, text in ADVICE.items() if name in drifted)
+    causes = [name for name in ADVICE if name in drifted]
+    first = ADVICE[causes[0]]
+    if UNKNOWN in causes[1:] and found.unknown > MOSTLY:
+        first = f"{ADVICE[UNKNOWN]}; then {first}"
     return f"{first}; if it is meant to be so, `twinhead review {folder}` and `dvc repro`"
 
 
