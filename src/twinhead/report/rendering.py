@@ -1,12 +1,10 @@
-"""HTML from plain data: the templates, and how they write numbers.
-
-Jinja2 escapes whatever isn't HTML of the templates' own; a name that they don't know is an error.
-"""
+"""HTML from plain data: the report's templates, and how they write numbers."""
 
 from importlib.resources import files
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+
+from twinhead import templating
 
 
 def number(value: float | None) -> str:
@@ -32,13 +30,7 @@ def with_interval(values: dict, name: str) -> str:
     return known if low is None else f"{known} ({low:.3f}–{high:.3f})"
 
 
-TEMPLATES = Environment(
-    loader=PackageLoader(__package__),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+TEMPLATES = templating.environment(__package__)
 TEMPLATES.filters |= {
     filter.__name__: filter for filter in (number, share, thousands, counted, with_interval)
 }

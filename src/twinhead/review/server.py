@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from twinhead import errors, paths
+from twinhead import errors, paths, templating
 from twinhead.dataset.catalog import GOOD
 from twinhead.ingest import answers, images
 from twinhead.review import photographs, record
@@ -44,10 +43,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 KINDS = {"page.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8"}
-TEMPLATES = Environment(
-    loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined,
-    trim_blocks=True, lstrip_blocks=True,
-)  # fmt: skip
+TEMPLATES = templating.environment(__package__)
 
 
 class Refused(Exception):

@@ -1,0 +1,14 @@
+"""HTML templates: what isn't HTML of their own is escaped, an unknown name is an error."""
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+
+def environment(package: str) -> Environment:
+    """Load the templates in a package's folder `templates/`."""
+    return Environment(
+        loader=PackageLoader(package),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
