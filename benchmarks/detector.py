@@ -86,21 +86,21 @@ def main(
     names, file = catalog.categories(given.frame), work / f"results/{name}.csv"
     file.parent.mkdir(exist_ok=True)
     digest = sha256(given.frame["sha256"].str.cat().encode()).hexdigest()[:8]
-    key = {"version": _version(settings), "photographs": digest}
+    key = {"version": version(settings), "photographs": digest}
     for seed in seeds or mode.seeds:
         for case in mode.cases(given):
             wanted = {k: str(v) for k, v in (key | {"seed": seed} | case).items()}
-            if _has(detector_data.read(file), wanted):
+            if has(detector_data.read(file), wanted):
                 continue
             started = time.perf_counter()
-            rows = [wanted | row for row in mode.measure(given, _seeded(settings, seed), case)]
+            rows = [wanted | row for row in mode.measure(given, seeded(settings, seed), case)]
             detector_data.append(rows, file)
             print(f"{name} {seed} {case}: {time.perf_counter() - started:.0f} s", flush=True)
     rows = detector_data.read(file)
     rows = rows[(rows[list(key)] == pd.Series(key)).all(axis=1)]
     rows = rows[rows["seed"].isin([str(seed) for seed in seeds or mode.seeds])]
     print(f"\n{len(given.frame):,} photographs, {len(names)} categories: {', '.join(names)}\n")
-    print(mode.table(rows.apply(_numbers)))
+    print(mode.table(rows.apply(numbers)))
 
 
 def fit(given: Photographs, split: pd.Series, group: pd.Series, settings: params.Params) -> Fitted:
@@ -109,9 +109,9 @@ def fit(given: Photographs, split: pd.Series, group: pd.Series, settings: params
     What the modes have in common is trained once, and kept beside the pixels.
     """
     source, frame = given.source, given.frame
-    kept = given.kept / _name(frame, split, settings)
+    kept = given.kept / network_name(frame, split, settings)
     if not kept.exists():
-        _train(given, split, group, settings, kept)
+        train(given, split, group, settings, kept)
     model, crossfit = network.load(kept / "model.keras"), tables.read(kept / "crossfit.csv")
     answers = inference.predict(model, source, frame, split, catalog.categories(frame))
     metrics = evaluation.judge(answers, crossfit, settings.evaluate)
@@ -119,7 +119,7 @@ def fit(given: Photographs, split: pd.Series, group: pd.Series, settings: params
     return Fitted(model, evaluation.decide(answers, metrics), metrics, seconds)
 
 
-def _train(
+def train(
     given: Photographs, split: pd.Series, group: pd.Series, settings: params.Params, kept: Path
 ) -> None:
     source, frame = given.source, given.frame
@@ -138,9 +138,9 @@ def _train(
         files.write_json(seconds, folder / "seconds.json")
 
 
-def _name(frame: pd.DataFrame, split: pd.Series, settings: params.Params) -> str:
+def network_name(frame: pd.DataFrame, split: pd.Series, settings: params.Params) -> str:
     """Of what decides a network: photographs, labels, their splits, code and params."""
-    seen = sha256(_version(settings).encode())
+    seen = sha256(version(settings).encode())
     seen.update(frame.assign(split=split).to_csv().encode())
     seen.update(f"{settings.model_dump_json(include={'model', 'train'})}".encode())
     return seen.hexdigest()[:16]
@@ -244,7 +244,7 @@ def quality_table(rows: pd.DataFrame) -> str:
     for name, text in QUALITY.items():
         row, low = of_all[of_all["seed"] == first].iloc[0], f"{name}_low"
         known = f"{row[low]:.3f}–{row[f'{name}_high']:.3f}" if low in row else ""
-        lines.append(f"| {text} | {_span(of_all[name])} | {known} |")
+        lines.append(f"| {text} | {span(of_all[name])} | {known} |")
     columns = ("auroc", "f1", "recall", "pixel_auroc", "aupro", "pointing_hit", "refused")
     return "\n".join([*lines, "", _by_category(rows, columns)])
 
@@ -277,7 +277,7 @@ def official_table(rows: pd.DataFrame) -> str:
     columns = ("auroc", "pixel_auroc", "aupro", "pointing_hit", "false_alarms", "recall", "refused")
     return (
         f"{_by_category(rows, columns, with_all=True)}\n\nFitted to {of_all['train'].iloc[0]:.0f}"
-        f" good photographs in {_span(of_all['seconds'], 1)} s, three folds and all of them."
+        f" good photographs in {span(of_all['seconds'], 1)} s, three folds and all of them."
     )
 
 
@@ -311,16 +311,16 @@ def few_table(rows: pd.DataFrame) -> str:
     ]
     for reading in of_all["reading"].unique():
         own = of_all[of_all["reading"] == reading].groupby("labelled")["auroc"]
-        cells = [_span(own.get_group(k)) if not _no_labels(reading, k) else "–" for k in order]
+        cells = [span(own.get_group(k)) if not _no_labels(reading, k) else "–" for k in order]
         lines.append(f"| {reading} | {' | '.join(cells)} |")
     together = rows[rows["reading"] == "combination"]
     for name in sorted(set(rows["category"]) - {"all"}):
         own = together[together["category"] == name].groupby("labelled")["auroc"]
-        cells = [_span(own.get_group(k)) for k in order]
+        cells = [span(own.get_group(k)) for k in order]
         lines.append(f"| combination, {name} | {' | '.join(cells)} |")
     for measure in ("f1", "ece"):
         own = of_all[of_all["reading"] == "combination"].groupby("labelled")[measure]
-        cells = [_span(own.get_group(k)) for k in order]
+        cells = [span(own.get_group(k)) for k in order]
         lines.append(f"| combination, {measure.upper()} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -404,7 +404,7 @@ def unseen_table(rows: pd.DataFrame) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for (name, kind), own in rows.groupby(["category", "defect_type"]):
-        cells = [_span(own[column]) for column in ("recall", "combination", "memory")]
+        cells = [span(own[column]) for column in ("recall", "combination", "memory")]
         known = f"{own['other_types'].iloc[0]:.0f} | {own['images'].sum():.0f}"
         lines.append(f"| {name} | {kind} | {known} | {' | '.join(cells)} |")
     recall = np.average(rows["recall"], weights=rows["images"])
@@ -592,12 +592,12 @@ def _by_category(rows: pd.DataFrame, columns: tuple[str, ...], with_all: bool = 
     names = sorted(set(rows["category"]) - {"all"})
     for name in names + ["all"] * with_all:
         own = rows[rows["category"] == name]
-        cells = " | ".join(_span(own[column]) for column in columns)
+        cells = " | ".join(span(own[column]) for column in columns)
         lines.append(f"| {f'**{name}**' if name == 'all' else name} | {cells} |")
     return "\n".join(lines)
 
 
-def _span(values: pd.Series, digits: int = 3) -> str:
+def span(values: pd.Series, digits: int = 3) -> str:
     """Mean, and the lowest and highest where there are several that differ."""
     known = pd.to_numeric(values, errors="coerce").dropna()
     if not len(known):
@@ -606,7 +606,7 @@ def _span(values: pd.Series, digits: int = 3) -> str:
     return mean if low == high else f"{mean} ({low}–{high})"
 
 
-def _seeded(settings: params.Params, seed: int) -> params.Params:
+def seeded(settings: params.Params, seed: int) -> params.Params:
     changed = {
         name: getattr(settings, name).model_copy(update={"seed": seed})
         for name in ("split", "train")
@@ -614,13 +614,13 @@ def _seeded(settings: params.Params, seed: int) -> params.Params:
     return settings.model_copy(update=changed)
 
 
-def _has(rows: pd.DataFrame, wanted: dict[str, str]) -> bool:
+def has(rows: pd.DataFrame, wanted: dict[str, str]) -> bool:
     if not set(wanted) <= set(rows):
         return False
     return bool((rows[list(wanted)] == pd.Series(wanted)).all(axis=1).any())
 
 
-def _version(settings: params.Params) -> str:
+def version(settings: params.Params) -> str:
     """Name the code and the params that decide the figures."""
     seen = sha256(settings.model_dump_json(exclude={"sample", "tracking"}).encode())
     package = REPOSITORY / "src/twinhead"
@@ -630,7 +630,7 @@ def _version(settings: params.Params) -> str:
     return seen.hexdigest()[:8]
 
 
-def _numbers(column: pd.Series) -> pd.Series:
+def numbers(column: pd.Series) -> pd.Series:
     """The column as numbers where all that it has are; empty cells are NaN."""
     found = pd.to_numeric(column, errors="coerce")
     return found if (found.isna() == (column == "")).all() else column

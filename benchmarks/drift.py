@@ -48,13 +48,13 @@ SLOW: dict[str, Callable[[Image.Image, int], Image.Image]] = {
 
 def main(folders: list[Path], work: Path, categories: list[str] | None, seed: int,
          memory: int) -> None:  # fmt: skip
-    settings = detector._seeded(params.load(detector.REPOSITORY / "params.yaml"), seed)
+    settings = detector.seeded(params.load(detector.REPOSITORY / "params.yaml"), seed)
     smaller = settings.model.model_copy(update={"memory": memory})
     settings = settings.model_copy(update={"model": smaller})
     given = detector_data.prepare(folders, work, settings, categories)
     split, group = given.split(settings.split)
     fitted = detector.fit(given, split, group, settings)
-    kept = given.kept / detector._name(given.frame, split, settings)
+    kept = given.kept / detector.network_name(given.frame, split, settings)
     crossfit = tables.read(kept / "crossfit.csv")
     names = catalog.categories(given.frame)
     rules = Rules(fitted.metrics["threshold"], fitted.metrics.get("thresholds", {}))

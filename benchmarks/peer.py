@@ -184,7 +184,7 @@ def fit(options) -> dict:
     from twinhead.model.inference import Source
 
     (seed,), (name,) = options.seeds, options.categories
-    settings = detector._seeded(params.load(REPOSITORY / "params.yaml"), seed)
+    settings = detector.seeded(params.load(REPOSITORY / "params.yaml"), seed)
     work = options.work.resolve()
     given = detector_data.prepare(options.folders, work, settings, options.categories)
     given = shown(given, options.few)
@@ -206,7 +206,7 @@ def fit(options) -> dict:
         given.frame, Source(given.source.pixels, features), given.masks, given.kept
     )
     kept = folder / f"network-{seed}-{time.time_ns()}"
-    detector._train(given, split, group, settings, kept)
+    detector.train(given, split, group, settings, kept)
     model, crossfit = network.load(kept / "model.keras"), tables.read(kept / "crossfit.csv")
     took = {"fit": time.perf_counter() - started, "fit_core": time.process_time() - core}
     took["fit_memory"] = process_memory.peak() / 1e6

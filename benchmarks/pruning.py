@@ -37,7 +37,7 @@ BATCH, TURNS = 64, 5
 
 
 def main(options) -> None:
-    settings = detector._seeded(params.load(detector.REPOSITORY / "params.yaml"), options.seed)
+    settings = detector.seeded(params.load(detector.REPOSITORY / "params.yaml"), options.seed)
     given = detector_data.prepare(options.folders, options.work, settings, options.categories)
     split, group = given.split(settings.split)
     whole, images = extraction.trunk(given.source.pixels.shape[1]), given.source.pixels
@@ -53,7 +53,7 @@ def main(options) -> None:
     for share, network in networks.items():
         described = described_by(given, engines[share], f"pruned-{share:g}")
         fitted = detector.fit(described, split, group, settings)
-        name = detector._name(given.frame, split, settings)
+        name = detector.network_name(given.frame, split, settings)
         crossfit = tables.read(described.kept / name / "crossfit.csv")
         own = evaluation.auroc(
             *(crossfit[x].to_numpy() for x in ("defective", "defect_probability", "category")),

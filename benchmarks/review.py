@@ -63,7 +63,7 @@ ORDERS: dict[str, Order] = {
         pool.sort_values("defect_probability", ascending=False, kind="stable").index
     ),
     "threshold": lambda pool, threshold, rng: (
-        queue._margins(pool, threshold).abs().sort_values(kind="stable").index
+        queue.margins(pool, threshold).abs().sort_values(kind="stable").index
     ),
     "chance": lambda pool, threshold, rng: pd.Index(rng.permutation(pool.index)),
 }
@@ -80,15 +80,15 @@ def main(folders: list[Path], work: Path, categories: list[str] | None, orders: 
     digest = sha256(given.frame["sha256"].str.cat().encode()).hexdigest()[:8]
     code = sha256(Path(queue.__file__).read_bytes()).hexdigest()[:8]
     look = stand_in if quick else whole
-    key = {"version": detector._version(settings), "photographs": digest, "look": look.__name__}
+    key = {"version": detector.version(settings), "photographs": digest, "look": look.__name__}
     key["share"] = f"{defects:g}"
     for seed in seeds:
         for name in orders:
             own = key | {"order": name, "seed": str(seed)}
             own["code"] = code if name == "queue" else ""
-            if detector._has(detector_data.read(file), own):
+            if detector.has(detector_data.read(file), own):
                 continue
-            found = simulate(given, detector._seeded(settings, seed), name, seed, look, defects)
+            found = simulate(given, detector.seeded(settings, seed), name, seed, look, defects)
             detector_data.append([own | row for row in found], file)
             print(name, seed, " ".join(f"{row['answers']}: {row['auroc']:.4f}" for row in found),
                   flush=True)  # fmt: skip
@@ -97,7 +97,7 @@ def main(folders: list[Path], work: Path, categories: list[str] | None, orders: 
     rows = rows[rows["code"].isin(["", code]) & rows["seed"].isin([str(seed) for seed in seeds])]
     names = ", ".join(catalog.categories(given.frame))
     print(f"\n{len(given.frame):,} photographs: {names}; seeds {seeds}\n")
-    print(table(rows.apply(detector._numbers)))
+    print(table(rows.apply(detector.numbers)))
 
 
 def simulate(
@@ -192,7 +192,7 @@ def table(rows: pd.DataFrame) -> str:
     lines = [f"| order | {' | '.join(f'{n} answers' for n in columns)} |",
              f"|---|{'---|' * len(columns)}"]  # fmt: skip
     for name, own in rows.groupby("order", sort=False):
-        cells = [detector._span(own[own["answers"] == n]["auroc"]) for n in columns]
+        cells = [detector.span(own[own["answers"] == n]["auroc"]) for n in columns]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     chance = rows[rows["order"] == "chance"].set_index(["seed", "answers"])["auroc"]
     for name, own in rows[rows["order"] != "chance"].groupby("order", sort=False):
@@ -202,7 +202,7 @@ def table(rows: pd.DataFrame) -> str:
     for name, own in rows.groupby("order", sort=False):
         for column in ("defects", "recall", "false_alarms"):
             digits = 0 if column == "defects" else 3
-            cells = [detector._span(own[own["answers"] == n][column], digits) for n in columns]
+            cells = [detector.span(own[own["answers"] == n][column], digits) for n in columns]
             lines.append(f"| {name}: {column} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -33,7 +33,7 @@ def order(table: pd.DataFrame, threshold: float | pd.Series) -> pd.DataFrame:
             photographs; `contradicted`, whether answers differ.
         threshold: the probability from which on a photograph is called defective.
     """
-    found = _margins(table, threshold)
+    found = margins(table, threshold)
     label = table.get("defective", pd.Series(np.nan, table.index)).astype(float)
     against = found.where(label != 1, -found)
     apart = table.get("disagreement", pd.Series(0.0, table.index)).abs()
@@ -73,7 +73,7 @@ def _turns(against: pd.Series, doubt: pd.Series, category: pd.Series) -> pd.Seri
     return place
 
 
-def _margins(table: pd.DataFrame, threshold: float | pd.Series) -> pd.Series:
+def margins(table: pd.DataFrame, threshold: float | pd.Series) -> pd.Series:
     """How far above the threshold each probability is, in log-odds."""
     values = table["defect_probability"].astype(float).clip(LIMIT, 1 - LIMIT)
     return pd.Series(logit(values), table.index) - logit(np.clip(threshold, LIMIT, 1 - LIMIT))
