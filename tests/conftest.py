@@ -18,6 +18,7 @@ import cases
 import numpy as np
 import pandas as pd
 import pytest
+import shared
 import warm
 import yaml
 from cases import case  # noqa: F401
@@ -131,7 +132,11 @@ def compiled_forms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three categories of noisy, coloured images; a defect is a bright disc. Tests only read it."""
-    root, rng = tmp_path_factory.mktemp("data") / "inspected", np.random.default_rng(0)
+    return shared.once(tmp_path_factory, "inspected", render)
+
+
+def render(root: Path) -> None:
+    rng = np.random.default_rng(0)
     for category, (colour, size, ending, kinds) in CATEGORIES.items():
         good = {"train/good": TRAIN_GOOD, "test/good": TEST_GOOD}
         for kind, images in (good | {f"test/{name}": n for name, n in kinds.items()}).items():
@@ -143,7 +148,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 if category == "bolt" and disc.any():
                     mask = root / category / "ground_truth" / Path(kind).name
                     save(np.uint8(255) * disc, mask / f"{number:03}_mask.png")
-    return root
 
 
 def photograph(
@@ -333,24 +337,36 @@ class Workspace:
 @pytest.fixture(scope="session")
 def finished(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A repository in which `dvc repro report` has run once, and its results are committed."""
-    workspace = begun(tmp_path_factory.mktemp("workspace") / "twinhead", folder)
-    workspace.dvc("repro", "report")
-    workspace.git("add", ".")
-    workspace.git("commit", "--quiet", "--message", "First results")
+
+    def make(place: Path) -> None:
+        workspace = begun(place / "twinhead", folder)
+        workspace.dvc("repro", "report")
+        workspace.git("add", ".")
+        workspace.git("commit", "--quiet", "--message", "First results")
+
+    made = shared.once(tmp_path_factory, "finished", make) / "twinhead"
+    workspace = Workspace(tmp_path_factory.mktemp("workspace") / "twinhead")
+    shared.moved(made, workspace.root)
     return workspace
 
 
 @pytest.fixture(scope="session")
 def paper(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """The same images through the paper's network, which is trained in a second; without DVC."""
-    made = copied_files(finished, tmp_path_factory.mktemp("paper") / "twinhead")
-    made.set({"model": {"backbone": "cnn"}})
-    stages = [name for name in STAGES if name not in ("sample", "index", "split")]
-    code = f"import sys; sys.path[:0] = ['src', {str(Path(__file__).parent)!r}]; import room\n"
-    code += f"for name in {stages}: assert room.run(name)[0] == 0, name"
-    done = made.run("python", "-c", code, DVC_ROOT=str(made.root))
-    assert done.returncode == 0, done.stdout
-    return made
+    """The same images through the paper's network, which is trained in a second; without DVC.
+
+    Tests only read it.
+    """
+
+    def make(place: Path) -> None:
+        made = copied_files(finished, place / "twinhead")
+        made.set({"model": {"backbone": "cnn"}})
+        stages = [name for name in STAGES if name not in ("sample", "index", "split")]
+        code = f"import sys; sys.path[:0] = ['src', {str(Path(__file__).parent)!r}]; import room\n"
+        code += f"for name in {stages}: assert room.run(name)[0] == 0, name"
+        done = made.run("python", "-c", code, DVC_ROOT=str(made.root))
+        assert done.returncode == 0, done.stdout
+
+    return Workspace(shared.once(tmp_path_factory, "paper", make) / "twinhead")
 
 
 def outputs(workspace: Workspace) -> dict[str, str]:
