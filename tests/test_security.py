@@ -227,12 +227,13 @@ def test_a_network_that_is_not_ours_is_one_line(tmp_path, change):
     assert "not a network (" in refusal(lambda: network.load(file), tmp_path)
 
 
-def test_a_network_with_a_layer_that_is_no_more_says_what_to_do(tmp_path):
+@pytest.mark.parametrize("layer", ["Gone", "TopMean"])
+def test_a_network_with_a_layer_that_is_no_more_or_takes_more_says_what_to_do(tmp_path, layer):
     file = saved(tmp_path)
     with zipfile.ZipFile(file) as archive:
         config = json.loads(archive.read("config.json"))
-    gone = {"module": "twinhead", "class_name": "Gone", "registered_name": "twinhead>Gone"}
-    config["config"]["layers"][1] |= gone
+    other = {"module": "twinhead", "class_name": layer, "registered_name": f"twinhead>{layer}"}
+    config["config"]["layers"][1] |= other | {"config": {"name": "other"}}  # without its `share`
     rewritten(file, **{"config.json": json.dumps(config).encode()})
     said = refusal(lambda: network.load(file), tmp_path)
     assert said.endswith("; one of another version of Twinhead has to be trained again"), said

@@ -28,6 +28,8 @@ MEMBERS = {"config.json", "metadata.json", "model.weights.h5"}
 """Of a network's file, a zip archive."""
 MAX_BYTES = 2**30
 """Unpacked: fifty times our largest network."""
+OTHER_VERSION = re.compile("Could not locate class|required .*argument|unexpected keyword argument")
+"""What Keras says of a layer that is no more, or takes other arguments than it did."""
 
 
 def build(
@@ -189,8 +191,8 @@ def load(path: Path) -> keras.Model:
     except Exception as error:  # Keras raises nearly any kind of what isn't its own
         # The first sentence: the next ones say how to load it all the same.
         fault = re.split(r"\.\s|\n", str(error).strip())[0][:200] or type(error).__name__
-        unknown = "Could not locate class" in str(error)
-        hint = "; one of another version of Twinhead has to be trained again" if unknown else ""
+        other = OTHER_VERSION.search(str(error))
+        hint = "; one of another version of Twinhead has to be trained again" if other else ""
         raise InputError(f"{path}: not a network ({fault}){hint}") from None
 
 
