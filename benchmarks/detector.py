@@ -86,11 +86,11 @@ def main(
     names, file = catalog.categories(given.frame), work / f"results/{name}.csv"
     file.parent.mkdir(exist_ok=True)
     digest = sha256(given.frame["sha256"].str.cat().encode()).hexdigest()[:8]
-    key = {"version": version(settings), "photographs": digest}
+    key = {"version": code_version(settings), "photographs": digest}
     for seed in seeds or mode.seeds:
         for case in mode.cases(given):
             wanted = {k: str(v) for k, v in (key | {"seed": seed} | case).items()}
-            if has(detector_data.read(file), wanted):
+            if is_measured(detector_data.read(file), wanted):
                 continue
             started = time.perf_counter()
             rows = [wanted | row for row in mode.measure(given, seeded(settings, seed), case)]
@@ -100,7 +100,7 @@ def main(
     rows = rows[(rows[list(key)] == pd.Series(key)).all(axis=1)]
     rows = rows[rows["seed"].isin([str(seed) for seed in seeds or mode.seeds])]
     print(f"\n{len(given.frame):,} photographs, {len(names)} categories: {', '.join(names)}\n")
-    print(mode.table(rows.apply(numbers)))
+    print(mode.table(rows.apply(as_numbers)))
 
 
 def fit(given: Photographs, split: pd.Series, group: pd.Series, settings: params.Params) -> Fitted:
@@ -122,6 +122,7 @@ def fit(given: Photographs, split: pd.Series, group: pd.Series, settings: params
 def train(
     given: Photographs, split: pd.Series, group: pd.Series, settings: params.Params, kept: Path
 ) -> None:
+    """Train as `fit` says; leave model.keras, crossfit.csv and seconds.json in `kept`."""
     source, frame = given.source, given.frame
     with tempfile.TemporaryDirectory() as state:
         size = source.pixels.shape[1]
@@ -139,8 +140,8 @@ def train(
 
 
 def network_name(frame: pd.DataFrame, split: pd.Series, settings: params.Params) -> str:
-    """Of what decides a network: photographs, labels, their splits, code and params."""
-    seen = sha256(version(settings).encode())
+    """Name what decides a network: photographs, labels, their splits, code and params."""
+    seen = sha256(code_version(settings).encode())
     seen.update(frame.assign(split=split).to_csv().encode())
     seen.update(f"{settings.model_dump_json(include={'model', 'train'})}".encode())
     return seen.hexdigest()[:16]
@@ -531,7 +532,9 @@ def painted_table(rows: pd.DataFrame) -> str:
     for (form, share), own in rows.groupby(["form", "share"]):
         if form == "nothing":
             alarms = np.average(own["found"], weights=own["images"])
-            lines.append(f"| nothing | | {f'{alarms:.0%} | ' * len(made.CONTRASTS)}")
+            lines.append(
+                f"| nothing, called defective | | {f'{alarms:.0%} | ' * len(made.CONTRASTS)}"
+            )
             continue
         found = own.groupby("contrast").apply(
             lambda some: np.average(some["found"], weights=some["images"]), include_groups=False
@@ -607,6 +610,7 @@ def span(values: pd.Series, digits: int = 3) -> str:
 
 
 def seeded(settings: params.Params, seed: int) -> params.Params:
+    """The params with this seed for the split and for the training."""
     changed = {
         name: getattr(settings, name).model_copy(update={"seed": seed})
         for name in ("split", "train")
@@ -614,13 +618,14 @@ def seeded(settings: params.Params, seed: int) -> params.Params:
     return settings.model_copy(update=changed)
 
 
-def has(rows: pd.DataFrame, wanted: dict[str, str]) -> bool:
+def is_measured(rows: pd.DataFrame, wanted: dict[str, str]) -> bool:
+    """Whether the results have a row with all that is wanted, by column."""
     if not set(wanted) <= set(rows):
         return False
     return bool((rows[list(wanted)] == pd.Series(wanted)).all(axis=1).any())
 
 
-def version(settings: params.Params) -> str:
+def code_version(settings: params.Params) -> str:
     """Name the code and the params that decide the figures."""
     seen = sha256(settings.model_dump_json(exclude={"sample", "tracking"}).encode())
     package = REPOSITORY / "src/twinhead"
@@ -630,7 +635,7 @@ def version(settings: params.Params) -> str:
     return seen.hexdigest()[:8]
 
 
-def numbers(column: pd.Series) -> pd.Series:
+def as_numbers(column: pd.Series) -> pd.Series:
     """The column as numbers where all that it has are; empty cells are NaN."""
     found = pd.to_numeric(column, errors="coerce")
     return found if (found.isna() == (column == "")).all() else column

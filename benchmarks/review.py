@@ -80,13 +80,13 @@ def main(folders: list[Path], work: Path, categories: list[str] | None, orders: 
     digest = sha256(given.frame["sha256"].str.cat().encode()).hexdigest()[:8]
     code = sha256(Path(queue.__file__).read_bytes()).hexdigest()[:8]
     look = stand_in if quick else whole
-    key = {"version": detector.version(settings), "photographs": digest, "look": look.__name__}
+    key = {"version": detector.code_version(settings), "photographs": digest, "look": look.__name__}
     key["share"] = f"{defects:g}"
     for seed in seeds:
         for name in orders:
             own = key | {"order": name, "seed": str(seed)}
             own["code"] = code if name == "queue" else ""
-            if detector.has(detector_data.read(file), own):
+            if detector.is_measured(detector_data.read(file), own):
                 continue
             found = simulate(given, detector.seeded(settings, seed), name, seed, look, defects)
             detector_data.append([own | row for row in found], file)
@@ -97,7 +97,7 @@ def main(folders: list[Path], work: Path, categories: list[str] | None, orders: 
     rows = rows[rows["code"].isin(["", code]) & rows["seed"].isin([str(seed) for seed in seeds])]
     names = ", ".join(catalog.categories(given.frame))
     print(f"\n{len(given.frame):,} photographs: {names}; seeds {seeds}\n")
-    print(table(rows.apply(detector.numbers)))
+    print(table(rows.apply(detector.as_numbers)))
 
 
 def simulate(

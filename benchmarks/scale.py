@@ -64,9 +64,9 @@ BACKBONE = 0.0243
 BY_TENSORFLOW = 0.0531
 """The same: the whole network, fifteen categories; `evaluate` has no backbone, and a
 bootstrap."""
-FITTING = 513 * 2 / 611
-"""docs/results.md: seconds for 611 good photographs, fourteen programs on two cores, as if it
-had had both; without the patch networks, which learn from defects."""
+FITTING = 33.6 * 2 / 611
+"""docs/results.md: seconds for 611 good photographs on two cores that others shared, as if it had
+had both; without the patch networks, which learn from defects."""
 EXPLAIN = (94 - 46) * 2 / ((5354 - 600) * 0.2)
 """benchmarks/README.md, size.py: its growth from 600 to 5,354 images; an older version."""
 EMBED, DRAW = 36.0, 19.0

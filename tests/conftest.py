@@ -132,7 +132,7 @@ def compiled_forms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three categories of noisy, coloured images; a defect is a bright disc. Tests only read it."""
-    return shared.once(tmp_path_factory, "inspected", render)
+    return shared.made_once(tmp_path_factory, "inspected", render)
 
 
 def render(root: Path) -> None:
@@ -344,9 +344,9 @@ def finished(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspac
         workspace.git("add", ".")
         workspace.git("commit", "--quiet", "--message", "First results")
 
-    made = shared.once(tmp_path_factory, "finished", make) / "twinhead"
+    made = shared.made_once(tmp_path_factory, "finished", make) / "twinhead"
     workspace = Workspace(tmp_path_factory.mktemp("workspace") / "twinhead")
-    shared.moved(made, workspace.root)
+    shared.copy_workspace(made, workspace.root)
     return workspace
 
 
@@ -354,7 +354,7 @@ def finished(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspac
 def paper(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """The same images through the paper's network, which is trained in a second; without DVC.
 
-    Tests only read it.
+    Tests only read its files, and none of them its MLflow store.
     """
 
     def make(place: Path) -> None:
@@ -366,7 +366,7 @@ def paper(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Work
         done = made.run("python", "-c", code, DVC_ROOT=str(made.root))
         assert done.returncode == 0, done.stdout
 
-    return Workspace(shared.once(tmp_path_factory, "paper", make) / "twinhead")
+    return Workspace(shared.made_once(tmp_path_factory, "paper", make) / "twinhead")
 
 
 def outputs(workspace: Workspace) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What one of the workers makes for all: takes a minute, and would take each of them two."""
+"""What one of the tests' workers makes for all of them."""
 
 import json
 import os
@@ -18,7 +18,7 @@ COLUMNS = (
 """Where MLflow's store has whole paths."""
 
 
-def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
     """The folder of this name that `make` has filled, for all workers: they only read it."""
     base = factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
@@ -33,7 +33,7 @@ def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], obje
     return made
 
 
-def moved(made: Path, root: Path) -> None:
+def copy_workspace(made: Path, root: Path) -> None:
     """Copy a workspace as if it had been made there: MLflow keeps whole paths."""
     shutil.copytree(made, root, symlinks=True)
     place = root / ".journal/workspace.json"
@@ -43,3 +43,4 @@ def moved(made: Path, root: Path) -> None:
     with closing(sqlite3.connect(root / "mlflow.db")) as store, store:
         for table, column in COLUMNS:
             store.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (before, now))
+        assert before not in "\n".join(store.iterdump()), "a column that isn't in COLUMNS"

@@ -5,6 +5,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from types import ModuleType
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from conftest import REPOSITORY
@@ -107,3 +108,14 @@ def test_the_peer_gets_the_whole_backbone_under_its_own_names():
     assert found["blocks.0.0.conv_pw.weight"] is tensors["_blocks.0._project_conv.weight"]
     assert found["blocks.2.1.bn3.running_var"] is tensors["_blocks.4._bn2.running_var"]
     assert found["blocks.6.0.conv_pwl.weight"].shape == (320, 1152, 1, 1)
+
+
+def test_what_is_best_on_the_other_products_is_not_chosen_on_the_product_itself():
+    patches = load("patches")
+    areas = pd.DataFrame(
+        {"as shipped": [0.8, 0.8, 0.8], "other": [0.99, 0.79, 0.79]}, ["bolt", "nut", "pin"]
+    )
+    *_, other, shipped, chosen = patches.tabulated(areas, "ways").splitlines()
+    assert other.startswith("| other | 0.8567") and shipped.endswith("| – | – |")
+    # On the two others `other` is worse, so the bolt doesn't get it; they get it for the bolt.
+    assert "| 0.7933 |" in chosen

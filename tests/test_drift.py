@@ -13,6 +13,7 @@ import browser
 import numpy as np
 import pandas as pd
 import pytest
+import shared
 from conftest import REPOSITORY, Built, Workspace, save
 from PIL import Image, ImageFilter
 from test_report import HOSTILE, Checked
@@ -215,10 +216,11 @@ def dimmed(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def test_the_command_ends_as_cron_wants_it(drift, dimmed, tmp_path):
+def test_the_command_ends_as_cron_wants_it(drift, dimmed, finished, tmp_path):
     """Dimmed photographs of the data set: 1, a plot, JSON, and what to do."""
-    plot, told = tmp_path / "drift.png", tmp_path / "drift.json"
-    code, out, _ = drift(dimmed, "--plot", plot, "--json", told, "--track")
+    plot, told, own = tmp_path / "drift.png", tmp_path / "drift.json", tmp_path / "twinhead"
+    shared.copy_workspace(finished.root, own)  # whose run gets the numbers
+    code, out, _ = drift(dimmed, "--plot", plot, "--json", told, "--track", there=own)
     assert code == 1 and "DRIFT" in out and "twinhead review" in out and "kept in run" in out
     assert plot.read_bytes().startswith(b"\x89PNG") and '"drifted": 1.0' in told.read_text()
     code, out, err = drift(dimmed, "--last", 3, "--json", "-")

@@ -123,7 +123,7 @@ def test_the_maps_of_three_strides_come_on_one_grid():
 
 
 def test_how_unusual_a_photograph_is_reads_its_own_map_s_values_and_its_oddest_patches():
-    layer = readings.Unusual(categories=2, start=1, end=3, share=0.5)
+    layer = readings.Unusual(categories=2, start=1, end=3, per_spread=0.5)
     deviation = np.array([[100, 3, 4, 100]] * 3, np.float32)
     oddest, category = np.array([[-9], [0], [8]], np.float32), np.array([0, 1, 1], np.int32)
     layer([deviation, oddest, category])

@@ -227,13 +227,17 @@ def test_a_network_that_is_not_ours_is_one_line(tmp_path, change):
     assert "not a network (" in refusal(lambda: network.load(file), tmp_path)
 
 
-@pytest.mark.parametrize("layer", ["Gone", "TopMean"])
-def test_a_network_with_a_layer_that_is_no_more_or_takes_more_says_what_to_do(tmp_path, layer):
+@pytest.mark.parametrize(
+    ("layer", "options"), [("Gone", {}), ("TopMean", {}), ("TopMean", {"share": 0.1, "more": 1})]
+)
+def test_a_network_with_a_layer_that_is_no_more_or_takes_others_says_what_to_do(
+    tmp_path, layer, options
+):
     file = saved(tmp_path)
     with zipfile.ZipFile(file) as archive:
         config = json.loads(archive.read("config.json"))
     other = {"module": "twinhead", "class_name": layer, "registered_name": f"twinhead>{layer}"}
-    config["config"]["layers"][1] |= other | {"config": {"name": "other"}}  # without its `share`
+    config["config"]["layers"][1] |= other | {"config": {"name": "other"} | options}
     rewritten(file, **{"config.json": json.dumps(config).encode()})
     said = refusal(lambda: network.load(file), tmp_path)
     assert said.endswith("; one of another version of Twinhead has to be trained again"), said

@@ -4,7 +4,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 
 def environment(package: str) -> Environment:
-    """Load the templates in a package's folder `templates/`."""
+    """Return Jinja2's environment for a package's folder `templates/`."""
     return Environment(
         loader=PackageLoader(package),
         autoescape=True,

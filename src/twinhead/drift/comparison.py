@@ -39,8 +39,9 @@ ADVICE = {
     "unusual": "check the camera's place and the background; is it another lot?",
     "score": "see whether the products have changed",
 }
-"""By measure, the most telling first; but where MOSTLY are unknown, that comes before."""
-MOSTLY = 0.5
+"""By measure, the most telling first."""
+MOSTLY_UNKNOWN = 0.5
+"""Above this share of unknown photographs the advice begins with what the camera shows."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def advice(found: Drift, folder: str) -> str:
     drifted = set(found.table["measure"][found.table["drifted"]])
     causes = [name for name in ADVICE if name in drifted]
     first = ADVICE[causes[0]]
-    if UNKNOWN in causes[1:] and found.unknown > MOSTLY:
+    if UNKNOWN in causes[1:] and found.unknown > MOSTLY_UNKNOWN:
         first = f"{ADVICE[UNKNOWN]}; then {first}"
     return f"{first}; if it is meant to be so, `twinhead review {folder}` and `dvc repro`"
 

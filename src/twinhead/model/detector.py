@@ -28,7 +28,10 @@ SEEN = "stage5"
 UNUSUAL = 2.5
 """A photograph that is more unusual than that is unknown: unlike all that was trained on."""
 FAR = 3.5
-"""Oddest patches so many spreads farther from the memory than those of good ones are as unusual."""
+"""A photograph is unknown, too, if its fine reading lies more than so many spreads above good ones.
+
+Set by cross-fitted good photographs: docs/results.md has how many of them lie beyond.
+"""
 
 
 def read_by(name: str, parts: dict[str, keras.KerasTensor]) -> list[keras.KerasTensor]:

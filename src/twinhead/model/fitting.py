@@ -15,7 +15,7 @@ import pandas as pd
 from twinhead.dataset import splits
 from twinhead.errors import InputError
 from twinhead.model import heads, memory, patch_learning, readings, stacking
-from twinhead.model.detector import COARSE_MAP, FAR, FINE_MAPS, FOLDS, UNUSUAL, WIDTHS
+from twinhead.model.detector import COARSE_MAP, FINE_MAPS, FOLDS, WIDTHS
 from twinhead.model.moments import Moments
 from twinhead.model.readings import COARSE, FINE, LEARNED, POOLED, READINGS
 from twinhead.model.training_data import Data
@@ -304,9 +304,9 @@ def _without(
 def _combine(model: keras.Model, given: Data, table: pd.DataFrame) -> None:
     """Set the levels, the weights and the calibration from the cross-fitted readings.
 
-    Adds `score` and `defect_probability` to the table, and to `unusual` what the oddest patches
-    say, in each fold by the levels, weights and calibration of the others: a threshold that is
-    chosen by them keeps its promise.
+    Adds `score` and `defect_probability` to the table, in each fold by the levels, weights and
+    calibration of the others: a threshold that is chosen by them keeps its promise. Raises
+    `unusual` to what the oddest patches say, where that is more.
     """
     category, defective = given.category[table.index], given.defective[table.index]
     values, fold = table[list(READINGS)].to_numpy(float), table["fold"].to_numpy()
@@ -320,12 +320,13 @@ def _combine(model: keras.Model, given: Data, table: pd.DataFrame) -> None:
     calibrate.slope.assign(np.full(calibrate.slope.shape, whole.slope))
     calibrate.offset.assign(whole.offset[:, None])
     table["score"] = table["defect_probability"] = 0.0
+    per_spread = model.get_layer("unusual").per_spread
     for part in range(FOLDS):
         own, others = fold == part, fold != part
         judge = stacking.judge(
             values[others], category[others], defective[others], given.categories
         )
         oddest = judge.standardised(values[own], category[own])[:, READINGS.index(FINE)]
-        table.loc[own, "unusual"] = np.maximum(table["unusual"][own], UNUSUAL / FAR * oddest)
+        table.loc[own, "unusual"] = np.maximum(table["unusual"][own], per_spread * oddest)
         table.loc[own, "score"] = judge.score(values[own], category[own])
         table.loc[own, "defect_probability"] = judge.probability(values[own], category[own])

@@ -28,7 +28,9 @@ MEMBERS = {"config.json", "metadata.json", "model.weights.h5"}
 """Of a network's file, a zip archive."""
 MAX_BYTES = 2**30
 """Unpacked: fifty times our largest network."""
-OTHER_VERSION = re.compile("Could not locate class|required .*argument|unexpected keyword argument")
+OTHER_VERSION = re.compile(
+    "Could not locate class|required .*argument|Unrecognized keyword argument"
+)
 """What Keras says of a layer that is no more, or takes other arguments than it did."""
 
 

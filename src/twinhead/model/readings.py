@@ -150,13 +150,16 @@ class Unusual(layers.Layer):
 
     deviation: (batch, values), the pooled maps in spreads of good ones. Its root mean square over
     the values from `start` to `end`, in units of what is usual of good photographs. oddest: (batch,
-    1), how far the oddest patches lie from the memory, in spreads of good photographs; each counts
-    `share` such units. Gives the larger of the two, (batch, 1).
+    1), the fine reading in spreads of good photographs; a spread is `per_spread` such units. Gives
+    the larger of the two, (batch, 1).
     """
 
-    def __init__(self, categories: int, start: int, end: int, share: float, **options: Any) -> None:
+    def __init__(
+        self, categories: int, start: int, end: int, per_spread: float, **options: Any
+    ) -> None:
         super().__init__(**options)
-        self.categories, self.start, self.end, self.share = categories, start, end, share
+        self.categories, self.start, self.end = categories, start, end
+        self.per_spread = per_spread
 
     def build(self, shapes: list[tuple]) -> None:
         shape = (self.categories, 1)
@@ -165,10 +168,10 @@ class Unusual(layers.Layer):
     def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
         deviation, oddest, category = inputs
         size = ops.sqrt(ops.mean(deviation[:, self.start : self.end] ** 2, axis=1, keepdims=True))
-        return ops.maximum(size / ops.take(self.usual, category, axis=0), self.share * oddest)
+        return ops.maximum(size / ops.take(self.usual, category, axis=0), self.per_spread * oddest)
 
     def get_config(self) -> dict:
-        names = ("categories", "start", "end", "share")
+        names = ("categories", "start", "end", "per_spread")
         return super().get_config() | {name: getattr(self, name) for name in names}
 
 
