@@ -67,6 +67,7 @@ def test_a_black_frame_is_never_called_good(predict, tmp_path):
     Image.new("RGB", (40, 40)).save(tmp_path / "black.png")
     code, out, err = predict(tmp_path)
     assert code == 0 and out.split()[-1] in ("UNKNOWN", "DEFECTIVE")
+    assert predict(tmp_path, "--check")[0] == 3
     assert ("UNKNOWN" in out) <= ("1 unlike anything that was trained on" in err)
 
 
@@ -79,7 +80,7 @@ def test_a_file_that_cannot_be_read_is_named_and_the_rest_goes_on(predict, folde
     first, second, last = err.splitlines()
     assert first.startswith(f"predict: {bad}: can't be decoded")
     assert second == f"predict: {tmp_path}/nowhere.png: can't be read (No such file or directory)"
-    assert last.startswith("predict: 1 photographs") and last.endswith("2 could not be read")
+    assert last.startswith("predict: 1 photograph, ") and last.endswith("2 could not be read")
 
 
 def test_csv_and_json_agree_with_the_pipeline(predict, finished, folder, tmp_path):
@@ -138,6 +139,8 @@ def test_a_model_of_the_registry_answers_as_the_workspace_s(predict, folder):
     [
         (["{folder}", "--model", "nowhere.keras"], "nowhere.keras is missing"),
         (["{empty}"], "no photographs in it"),
+        (["{folder}", "{empty}/nowhere"], "nowhere: no such file or folder"),
+        (["{empty}/*.png"], "*.png: nothing matches it"),
         (["{folder}", "--csv", "{empty}"], "is a folder; expected a file to write"),
         (["{folder}", "--csv", "-", "--json", "-"], "want the terminal; give all but one"),
         (["{folder}", "--resume"], "goes on with the file of --csv or --jsonl"),

@@ -83,7 +83,7 @@ def test_undisturbed_days_alarm_no_oftener_than_promised():
 
 def test_many_defects_are_no_drift():
     rng = np.random.default_rng(0)
-    now, bad = table(rng, 100), table(rng, 100, score=20)
+    now, bad = table(rng, 100), table(rng, 100, score=20, unusual=20)
     assert not compare(pd.concat([now, bad]), table(rng, 200)).drifted
 
 

@@ -97,7 +97,7 @@ def test_nothing_is_answered_twice_after_a_restart(started, arrival, folder):
     assert {line(process)["path"] for _ in range(2)} == {"a.png", "no picture.png"}
     code, _, said = end(process, signal.SIGTERM)
     assert code == 0 and "no picture.png: can't be decoded" in said
-    assert "watch: 1 photographs, " in said and said.endswith(", 1 could not be read\n")
+    assert "watch: 1 photograph, " in said and said.endswith(", 1 could not be read\n")
     log = arrival.parent / "line 3.jsonl"
     with log.open("a") as lines:
         lines.write('{"path": "half')  # the power failed

@@ -128,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
         description=f"{about.capitalize()}.",
         epilog="It ends with 0 if every photograph was read, 1 if some could not be, or not be"
         " drawn (they are named, the rest is answered), 2 if nothing could be done, and with"
-        " --check 3 if one is defective.",
+        " --check 3 if one is defective or unknown.",
     )
     command.set_defaults(command=predict.predict)
     add = command.add_argument
@@ -149,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--overlays", metavar="FOLDER", type=Path, help="draw each photograph's heat map there")
     _add_model(command)
-    add("--check", action="store_true", help="end with 3 if a photograph shows a defect")
+    add("--check", action="store_true", help="end with 3 if a photograph is defective or unknown")
 
     about = "answer each photograph that comes to a folder, until Ctrl-C"
     command = commands.add_parser(

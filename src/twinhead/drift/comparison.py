@@ -54,7 +54,7 @@ class Drift:
     alarms: float
     """The share of photographs that were called defective."""
     unknown: float
-    """The share that looks like nothing that was trained on."""
+    """The share that isn't, and looks like nothing that was trained on."""
     photographs: int
 
     @property
@@ -93,20 +93,17 @@ def compare(
                 sides = own, usual
             one, other = (side[name].to_numpy() for side in sides)
             rows.append((category, name, np.median(other), np.median(one), _test(one, other, name)))
-        strange, before = own["unusual"] > unusual, usual["unusual"] > unusual
-        table = [[strange.sum(), (~strange).sum()], [before.sum(), (~before).sum()]]
-        p = float(fisher_exact(table, alternative="greater").pvalue)
-        rows.append((category, UNKNOWN, before.mean(), strange.mean(), p))
+        if len(passed) >= LEAST:
+            strange, before = passed["unusual"] > unusual, known["unusual"] > unusual
+            table = [[strange.sum(), (~strange).sum()], [before.sum(), (~before).sum()]]
+            p = float(fisher_exact(table, alternative="greater").pvalue)
+            rows.append((category, UNKNOWN, before.mean(), strange.mean(), p))
     found = pd.DataFrame(rows, columns=["category", "measure", "usual", "now", "p"])
     found["adjusted"] = holm(found["p"].to_numpy(float))
     found["drifted"] = found["adjusted"] <= false_alarms
-    return Drift(
-        found,
-        few,
-        float((now["score"] >= now["category"].map(threshold_of).astype(float)).mean()),
-        float((now["unusual"] > unusual).mean()),
-        len(now),
-    )
+    alarms = now["score"] >= now["category"].map(threshold_of).astype(float)
+    unknown = ~alarms & (now["unusual"] > unusual)
+    return Drift(found, few, float(alarms.mean()), float(unknown.mean()), len(now))
 
 
 def holm(p: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ def section(results: Results) -> dict:
             "defect_probability", ascending=False, kind="stable"
         )
         kinds += [
-            _kind(missed, "missed defect", "missed defects", "Called good, the surest first."),
+            _kind(missed, "missed defect", "missed defects", "The surest first."),
             _kind(false, "false alarm", "false alarms", "Called defective, the surest first."),
         ]
     if "category_predicted" in test:
@@ -46,6 +46,8 @@ def _said(row: pd.Series) -> str:
     said = []
     if "defect_probability" in row:
         said.append(f"defect probability {row['defect_probability']:.1%}")
+    if row.get("known", 1) == 0:
+        said.append("UNKNOWN")
     if "category_predicted" in row and row["category_predicted"] != row["category"]:
         said.append(f"taken for {row['category_predicted']} ({row['category_probability']:.1%})")
     return ", ".join(said)

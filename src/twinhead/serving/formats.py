@@ -104,7 +104,8 @@ class Csv:
     def read(self, line: str) -> dict:
         (cells,) = csv.reader([line])
         row: dict = dict(zip(self.columns, cells, strict=True))
-        return row | {"defective": row.get("defective") == "True"}
+        said = {"defective": row.get("defective") == "True", "known": row.get("known") != "False"}
+        return row | said
 
 
 Form = Csv | JsonLines
@@ -119,7 +120,7 @@ class Lines:
         Raises InputError naming the file if it can't be written, or holds something else.
         """
         self.file, self.form = file, form
-        self.defective = 0
+        self.defective = self.unknown = 0
         """Of those that an earlier run has answered."""
         self._known: set[int] = set()
         continued = resume and file.is_file()
@@ -174,6 +175,7 @@ class Lines:
             row = self.form.read(text)
             self._known.add(key(row["path"]))
             self.defective += bool(row.get("defective"))
+            self.unknown += not row.get("known", True)
         except (ValueError, LookupError, TypeError, AttributeError):
             fault = f"line {number} isn't an answer; name another file"
             raise InputError(f"{self.file}: {fault}") from None

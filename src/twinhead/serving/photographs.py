@@ -21,9 +21,10 @@ def find(names: list[str]) -> Iterator[Path]:
     """Yield the photographs that files, folders and patterns name, each once.
 
     Of a folder, all below it whose names end as photographs' do, sorted; no hidden ones, no drawn
-    heat maps, and no masks where it is in MVTec AD's layout. What doesn't exist is given as it is:
-    reading it will say so. Raises InputError for a folder without photographs. Of one folder, no
-    more than the names of those that it is in are held.
+    heat maps, and no masks where it is in MVTec AD's layout. A photograph that doesn't exist is
+    given as it is: reading it will say so. Raises InputError for a folder that doesn't exist or is
+    without photographs, and for a pattern that nothing matches. Of one folder, no more than the
+    names of those that it is in are held.
     """
     places = [place for name in names for place in _places(name)]
     seen: set[Path] | None = set() if len(places) > 1 else None
@@ -93,8 +94,15 @@ def decoded(
 def _places(name: str) -> list[Path]:
     path = Path(name)
     # A file may be called a[1].png; only what doesn't exist can be a pattern.
-    matches = [] if path.exists() else sorted(glob.glob(name, recursive=True))
-    return [Path(match) for match in matches or [name]]
+    if path.exists():
+        return [path]
+    if matches := sorted(glob.glob(name, recursive=True)):
+        return [Path(match) for match in matches]
+    if glob.has_magic(name):
+        raise InputError(f"{name}: nothing matches it")
+    if not is_photograph(path.name):
+        raise InputError(f"{name}: no such file or folder")
+    return [path]
 
 
 def _below(folder: Path) -> Iterator[Path]:

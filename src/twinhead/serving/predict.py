@@ -21,7 +21,7 @@ from twinhead.serving import batch, formats, models, photographs
 from twinhead.serving.models import Answering
 from twinhead.serving.tally import Tally
 
-ALL_READ, UNREADABLE, DEFECTS = 0, 1, 3
+ALL_READ, UNREADABLE, NOT_GOOD = 0, 1, 3
 """How `predict` ends; 2 is for what stops the whole."""
 BATCH = 64
 """Photographs that are held at a time, decoded."""
@@ -86,6 +86,7 @@ def _predict(options: Namespace, model: Answering, survey: Survey) -> int:
         array = stack.enter_context(formats.json_array(options.json)) if options.json else None
         tally = Tally(
             defective=min((one.defective for one in kept), default=0),
+            unknown=min((one.unknown for one in kept), default=0),
             before=min(map(len, kept)) if options.resume else 0,
         )
         files = photographs.find(options.paths)
@@ -116,8 +117,8 @@ def _predict(options: Namespace, model: Answering, survey: Survey) -> int:
                 one.flush()
     judged = "defect" in model.tasks
     print(f"predict: {tally.line(judged)}", file=sys.stderr)
-    if options.check and tally.defective:
-        return DEFECTS
+    if options.check and (tally.defective or tally.unknown):
+        return NOT_GOOD
     return UNREADABLE if tally.unread + tally.undrawn else ALL_READ
 
 

@@ -22,7 +22,7 @@ class Tally:
 
     def line(self, judged: bool = True) -> str:
         """judged: whether the network has a defect head."""
-        parts = [f"{self.answered} photographs"]
+        parts = [f"{self.answered} photograph{'' if self.answered == 1 else 's'}"]
         parts += [f"{self.defective} defective"] if judged else []
         for count, what in (
             (self.unknown, "unlike anything that was trained on"),
