@@ -345,7 +345,7 @@ def draw_few(rows: pd.DataFrame, order: list[str], path: Path) -> None:
     axes.set_xticks(range(len(order)), order)
     axes.set_xlabel("labelled defects a category, at most")
     axes.set_ylabel("AUROC on test, mean over categories")
-    axes.set_title("Better with labelled defects")
+    axes.set_title("What labelled defects add")
     axes.grid(axis="y", alpha=0.3)
     axes.legend(loc="lower right")
     style.save(figure, path)
