@@ -1,6 +1,9 @@
 """Outputs appear whole or not at all."""
 
 import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -67,6 +70,24 @@ def test_a_new_array_has_its_room_also_where_the_system_cannot_allocate(tmp_path
 def test_an_empty_array_is_an_array(tmp_path):
     assert files.new_array(tmp_path / "a.npy", bool, (0, 8, 8)).shape == (0, 8, 8)
     assert np.load(tmp_path / "a.npy", mmap_mode="r").shape == (0, 8, 8)
+
+
+def test_no_two_threads_parse_a_header_at_once(tmp_path, monkeypatch):
+    files.write_array(np.arange(3), tmp_path / "a.npy")
+    alone, load = threading.Lock(), np.load
+
+    def slow(*args, **kwargs):
+        assert alone.acquire(blocking=False), "another thread is within"
+        time.sleep(0.01)
+        try:
+            return load(*args, **kwargs)
+        finally:
+            alone.release()
+
+    monkeypatch.setattr(np, "load", slow)
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(files.load_array, [tmp_path / "a.npy"] * 8):
+            assert list(found) == [0, 1, 2]
 
 
 def test_metrics_have_nine_digits_and_no_number_that_json_lacks(tmp_path):

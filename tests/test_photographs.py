@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import threading
 from pathlib import Path
 
@@ -64,8 +65,17 @@ def test_what_is_named_twice_is_looked_at_once(inside):
     assert find("p/a.png", "p", "p/*") == ["p/a.png"]
 
 
-def test_what_does_not_exist_is_left_for_reading_to_tell(inside):
-    assert find("nowhere.png", "no*where.png") == ["nowhere.png", "no*where.png"]
+def test_a_photograph_that_does_not_exist_is_left_for_reading_to_tell(inside):
+    assert find("nowhere.png") == ["nowhere.png"]
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [("no*where.png", "nothing matches it"), ("nowhere", "no such file or folder")],
+)
+def test_a_pattern_or_folder_that_gives_nothing_is_an_error(inside, name, fault):
+    with pytest.raises(InputError, match=re.escape(f"{name}: {fault}")):
+        find(name)
 
 
 def test_a_folder_without_photographs_is_an_error(inside):

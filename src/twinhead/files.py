@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:  # a small machine has none
     import pandas as pd
 
 BLOCK = 2**20
+_parsing = threading.RLock()
 
 
 @contextmanager
@@ -77,7 +79,10 @@ def load_array(path: Path) -> np.ndarray:
     Raises InputError naming the file if it is missing or isn't whole.
     """
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        # NumPy parses a header as Python, and Python 3.11's parser counts its depth for all
+        # threads together: two that parse at once can end in a SystemError.
+        with _parsing:
+            return np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise InputError(f"{path} is missing; run `dvc repro` or `dvc checkout` first") from None
     except (OSError, ValueError, EOFError) as error:

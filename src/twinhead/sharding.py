@@ -15,6 +15,7 @@ import numpy as np
 
 from twinhead import files
 from twinhead.dataset.store import INDEX
+from twinhead.errors import InputError
 
 MEAN, MOST = 8, 32
 """Rows of a shard. Fewer would be more files to hash and push, 12,500 of 100,000 images as it is.
@@ -154,9 +155,9 @@ class Writer:
 def _has(file: Path, rows: np.ndarray) -> bool:
     """Whether a file holds these rows and no byte more."""
     try:
-        found = np.load(file, mmap_mode="r", allow_pickle=False)
+        found = files.load_array(file)
         size = file.stat().st_size
-    except (OSError, ValueError, EOFError):
+    except (OSError, InputError):
         return False
     return (
         (found.dtype, found.shape) == (rows.dtype, rows.shape)
