@@ -137,6 +137,26 @@ def test_good_images_alone_give_a_detector(model, good):
         assert found[number][bad].min() > found[number][~bad].max()
 
 
+def test_a_category_without_labels_is_judged_as_if_no_other_had_any(model):
+    """Only what other products' defects look like differs: its own levels and memory don't."""
+    labelled, unlabelled = [(12, 8), (12, 0), (2, 0), (1, 0)], [(12, 0), (12, 0), (2, 0), (1, 0)]
+    own, found = {}, {}
+    for name, counts in (("beside", labelled), ("alone", unlabelled)):
+        given = data(counts)
+        table = fitting.fit(model, given, SCHEDULE)
+        own[name] = {
+            of: np.asarray(getattr(model.get_layer(layer), of))[1:]
+            for layer, of in (("score", "weight"), ("defect", "slope"), ("defect", "offset"))
+        }
+        rows = given.category == 1
+        found[name] = table["defect_probability"][rows].to_numpy()
+    np.testing.assert_array_equal(own["alone"]["slope"], 1)
+    for of, weight in own["alone"].items():
+        np.testing.assert_array_equal(own["beside"][of], weight)
+    # The folds are dealt anew, so each image is read by others.
+    assert np.median(found["beside"]) == pytest.approx(np.median(found["alone"]), rel=0.5)
+
+
 def test_an_image_is_read_by_what_the_others_have_given(model, good):
     """By a memory that holds its own patches an image would be flawless."""
     table = fitting.fit(model, good, SCHEDULE)
@@ -224,7 +244,7 @@ def test_a_category_of_one_lot_is_not_compared_with_itself(model, fitted):
 def test_cross_fitted_probabilities_keep_the_false_alarm_rate_that_they_choose():
     """Of new good images, with few of each category: their own must not have set the level."""
     rng, categories, each, rate = np.random.default_rng(0), 15, 6, 0.1
-    alarms = []
+    none, alarms = np.zeros(categories, bool), []
     for _ in range(60):
         category = np.repeat(np.arange(categories), each)
         levels = rng.normal(0, 3, categories)
@@ -235,10 +255,10 @@ def test_cross_fitted_probabilities_keep_the_false_alarm_rate_that_they_choose()
         judged = np.empty(len(category))
         for part in range(FOLDS):
             others = fold != part
-            judge = stacking.judge(values[others], category[others], good[others], categories)
+            judge = stacking.judge(values[others], category[others], good[others], none)
             judged[~others] = judge.probability(values[~others], category[~others])
         threshold = operating_point.at_false_alarm_rate(np.sort(judged), rate)
-        whole = stacking.judge(values, category, good, categories)
+        whole = stacking.judge(values, category, good, none)
         alarms.append((whole.probability(fresh, category) >= threshold).mean())
     assert np.mean(alarms) <= rate * 1.05
 

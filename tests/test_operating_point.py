@@ -1,5 +1,6 @@
 """The operating point: each rule against all thresholds there are, and what a rate can promise."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -161,6 +162,18 @@ def test_good_images_alone_choose_by_category_too():
     table = held_out({"low": -3, "high": 3}, 100)
     found = each(table[table["defective"] == 0].reset_index(drop=True), "false_alarm_rate", 0.1)
     assert found.by_category["low"] < found.by_category["high"]
+
+
+def test_a_category_without_defects_beside_others_has_the_threshold_of_good_images_alone():
+    table = held_out({"low": -3, "high": 3, "good": -9, "new": -12}, 200)
+    lacks = table["category"].isin(["good", "new"])
+    taught, rest = table[~lacks], table[lacks & (table["defective"] == 0)]
+    found, alone = each(pd.concat([taught, rest], ignore_index=True)), each(rest)
+    assert alone.rule == "false_alarm_rate" and alone.by_category
+    assert found == replace(each(taught), by_category=each(taught).by_category | alone.by_category)
+    for name in ("good", "new"):
+        own = rest["defect_probability"][rest["category"] == name]
+        assert (own >= found.by_category[name]).mean() < 0.05
 
 
 def test_a_category_of_one_lot_has_the_common_threshold():

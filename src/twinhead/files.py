@@ -73,7 +73,7 @@ def _take_room(path: Path, start: int) -> None:
             file.write(bytes(min(left, BLOCK)))
 
 
-def load_array(path: Path) -> np.ndarray:
+def load_array(path: Path) -> np.memmap:
     """A NumPy file, memory-mapped and read-only; one with pickled objects is not read.
 
     Raises InputError naming the file if it is missing or isn't whole.

@@ -97,10 +97,26 @@ def choose_each(held_out: pd.DataFrame, settings: params.OperatingPoint) -> Oper
     variance of its threshold when its images are drawn anew, against the variance between the
     categories. Where a category lacks two images, or groups, of a kind, the common one holds.
 
+    Categories without defective images, beside others that have some, are judged by what is usual
+    and not by labels: they have thresholds as in a network of them alone.
+
     Args:
         held_out: `defective`, `defect_probability`, `category`, and `group` where there are some,
             of images that the network was not fitted to.
     """
+    defective = held_out["defective"].astype(bool)
+    taught = defective.groupby(held_out["category"]).transform("any")
+    if settings.rule == "threshold" or taught.all() or not taught.any():
+        return _choose_drawn(held_out, settings)
+    good_only = _choose_drawn(held_out[~taught], settings)
+    names = held_out["category"][~taught].unique()
+    own = {str(name): good_only.by_category.get(name, good_only.threshold) for name in names}
+    found = _choose_drawn(held_out[taught], settings)
+    return replace(found, by_category=found.by_category | own)
+
+
+def _choose_drawn(held_out: pd.DataFrame, settings: params.OperatingPoint) -> OperatingPoint:
+    """As `choose_each`, where all categories have defective images, or none has."""
     truth = held_out["defective"].to_numpy(bool)
     scores = held_out["defect_probability"].to_numpy(float)
     common = choose(truth, scores, settings)

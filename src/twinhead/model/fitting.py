@@ -310,22 +310,21 @@ def _combine(model: keras.Model, given: Data, table: pd.DataFrame) -> None:
     """
     category, defective = given.category[table.index], given.defective[table.index]
     values, fold = table[list(READINGS)].to_numpy(float), table["fold"].to_numpy()
-    whole = stacking.judge(values, category, defective, given.categories)
+    labelled = np.isin(np.arange(given.categories), category[defective == 1])
+    whole = stacking.judge(values, category, defective, labelled)
     for place, name in enumerate(READINGS):
         reading = model.get_layer(f"{name}_reading")
         reading.assign(whole.mean[:, place], whole.spread[:, place])
     for name in ("score", "map_score"):
         model.get_layer(name).weight.assign(whole.weight)
     calibrate = model.get_layer("defect")
-    calibrate.slope.assign(np.full(calibrate.slope.shape, whole.slope))
+    calibrate.slope.assign(whole.slope[:, None])
     calibrate.offset.assign(whole.offset[:, None])
     table["score"] = table["defect_probability"] = 0.0
     per_spread = model.get_layer("unusual").per_spread
     for part in range(FOLDS):
         own, others = fold == part, fold != part
-        judge = stacking.judge(
-            values[others], category[others], defective[others], given.categories
-        )
+        judge = stacking.judge(values[others], category[others], defective[others], labelled)
         oddest = judge.standardised(values[own], category[own])[:, READINGS.index(FINE)]
         table.loc[own, "unusual"] = np.maximum(table["unusual"][own], per_spread * oddest)
         table.loc[own, "score"] = judge.score(values[own], category[own])

@@ -13,7 +13,7 @@ LEAST_SPREAD = 0.25
 SHRINK_POOLED, SHRINK_OWN, SHRINK_OFFSET = 1.0, 4.0, 0.25
 """How strongly the weights are drawn to PRIOR, a category's weights and offset to those of all."""
 PRIOR = np.array([0.0, 1.0, 0.5, 0.0])
-"""The readings' weights where no defects are known."""
+"""The readings' weights of a category without labelled defects."""
 LEAST = np.array([0.0, 0.2, 0.0, 0.0])
 """The readings' weights are at least so large: the memory never falls silent."""
 GOOD_ONLY_OFFSET = -3.0
@@ -22,14 +22,15 @@ GOOD_ONLY_OFFSET = -3.0
 
 @dataclass(frozen=True)
 class Judgement:
-    """What makes a probability of the readings; by category, but for the slope."""
+    """What makes a probability of the readings, by category."""
 
     mean: np.ndarray
     spread: np.ndarray
     """(categories, readings), of good images."""
     weight: np.ndarray
     """(categories, readings)."""
-    slope: float
+    slope: np.ndarray
+    """(categories,): one for all that have labelled defects, 1 for the others."""
     offset: np.ndarray
     """(categories,)."""
 
@@ -44,24 +45,41 @@ class Judgement:
         return (self.standardised(values, category) * self.weight[category]).sum(axis=1)
 
     def probability(self, values: np.ndarray, category: np.ndarray) -> np.ndarray:
-        return expit(self.slope * self.score(values, category) + self.offset[category])
+        return expit(self.slope[category] * self.score(values, category) + self.offset[category])
 
 
 def judge(
-    values: np.ndarray, category: np.ndarray, defective: np.ndarray, categories: int
+    values: np.ndarray, category: np.ndarray, defective: np.ndarray, labelled: np.ndarray
 ) -> Judgement:
-    """Fit levels, weights and calibration to readings: (n, readings), NaN where nobody gave one."""
+    """Fit levels, weights and calibration to readings: (n, readings), NaN where nobody gave one.
+
+    labelled: (categories,), bool, which have labelled defects, here or in a fold that is left out.
+    The others are judged as if there were no labels at all: what other products' defects look like
+    says little of theirs.
+    """
+    categories = len(labelled)
     of_readings = [fit_levels(column, category, defective, categories) for column in values.T]
     mean, spread = (np.stack(part, axis=1) for part in zip(*of_readings, strict=True))
-    good_only = np.full(categories, GOOD_ONLY_OFFSET)
-    found = Judgement(mean, spread, np.tile(PRIOR, (categories, 1)), 1.0, good_only)
-    if len(set(defective)) < 2:
+    found = Judgement(
+        mean,
+        spread,
+        weight=np.tile(PRIOR, (categories, 1)),
+        slope=np.ones(categories),
+        offset=np.full(categories, GOOD_ONLY_OFFSET),
+    )
+    taught = labelled[category]
+    category, truth = category[taught], defective[taught]
+    if len(set(truth)) < 2:
         return found
-    weight = fit_weights(found.standardised(values, category), category, defective, categories)
-    found = replace(found, weight=weight)
-    score = found.score(values, category)
-    slope, offset = fit_platt(score, category, defective, categories)
-    return replace(found, slope=slope, offset=offset)
+    standardised = found.standardised(values[taught], category)
+    weight = fit_weights(standardised, category, truth, categories)
+    found = replace(found, weight=np.where(labelled[:, None], weight, PRIOR))
+    slope, offset = fit_platt(found.score(values[taught], category), category, truth, categories)
+    return replace(
+        found,
+        slope=np.where(labelled, slope, 1.0),
+        offset=np.where(labelled, offset, GOOD_ONLY_OFFSET),
+    )
 
 
 def fit_levels(
