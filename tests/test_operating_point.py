@@ -36,7 +36,7 @@ def thresholds(scores: np.ndarray) -> list[float]:
 
 @SEEDS
 def test_no_threshold_has_a_higher_f1(seed):
-    defective, scores = answers(seed)
+    defective, scores = answers(seed, 120)
     best = max(
         sklearn_metrics.f1_score(defective, scores >= t, zero_division=0)
         for t in thresholds(scores)
@@ -102,6 +102,21 @@ def test_without_defects_every_rule_becomes_the_stated_false_alarm_rate(rule, va
     assert 0 < (scores >= found.threshold).sum() <= 4
 
 
+def test_so_few_defects_choose_no_f1():
+    rng = np.random.default_rng(0)
+    for defects, rule in (
+        (operating_point.FEW - 1, "false_alarm_rate"),
+        (operating_point.FEW, "f1"),
+    ):
+        defective = np.arange(200) < defects
+        scores = rng.random(200)
+        assert choose(defective, scores, "f1").rule == rule
+        # What was asked for by number stays.
+        assert choose(defective, scores, "recall", 0.5).rule == "recall"
+    few = choose(np.arange(200) < 3, scores, "f1")
+    assert few == choose(np.zeros(197), scores[3:], "f1")  # good ones alone decide
+
+
 def held_out(shifts: dict[str, float], images: int, seed: int = 0) -> pd.DataFrame:
     """Categories whose best thresholds lie so far apart, in log-odds."""
     rng, parts = np.random.default_rng(seed), []
@@ -132,7 +147,7 @@ def test_a_category_s_threshold_is_drawn_to_the_common_one_the_more_the_fewer_im
     many = held_out({"low": -3, "middle": 0, "high": 3}, 200)
     few = held_out({"few": 5}, 6)
     found = each(pd.concat([many, few], ignore_index=True))
-    own = odds(each(held_out({"few": 5}, 6)).threshold)
+    own = odds(operating_point.best_f1(few["defective"], few["defect_probability"].to_numpy()))
     assert odds(found.threshold) < odds(found.by_category["few"]) < own
 
 

@@ -14,6 +14,8 @@ DEFAULT_THRESHOLD = 0.5
 """Where no image can choose one."""
 FALSE_ALARMS = 0.02
 """The false-alarm rate where there are no defects to choose by, and none is given."""
+FEW = 10
+"""The highest F1 of fewer defects is chance: the false-alarm rate takes its place."""
 REDRAWN = 40
 """Times that a category's images are drawn anew, to see how far its own threshold may be off."""
 STEADY = 0.1
@@ -56,12 +58,27 @@ def choose(
 ) -> OperatingPoint:
     """Choose the threshold by images that the network was not fitted to.
 
-    Without defects each rule becomes a false-alarm rate: the one given, or FALSE_ALARMS. Where that
-    takes more good images than there are, it becomes the lowest rate that these can promise.
+    Without defects each rule becomes a false-alarm rate: the one given, or FALSE_ALARMS; with fewer
+    than FEW, `f1` does. Where that takes more good images than there are, it becomes the lowest
+    rate that these can promise.
 
     Args:
         defective: (n,), 0 or 1. scores: (n,), probabilities.
     """
+    return _choose(defective, scores, _answerable(settings, int(np.sum(defective))))
+
+
+def _answerable(settings: params.OperatingPoint, defects: int) -> params.OperatingPoint:
+    """The rule that so many defects can answer."""
+    needed = {"f1": FEW, "recall": 1, "cost": 1}.get(settings.rule, 0)
+    if defects >= needed:
+        return settings
+    return params.OperatingPoint(rule="false_alarm_rate", value=FALSE_ALARMS)
+
+
+def _choose(
+    defective: np.ndarray, scores: np.ndarray, settings: params.OperatingPoint
+) -> OperatingPoint:
     defective = np.asarray(defective, bool)
     scores = np.asarray(scores, float)  # between two float32 neighbours there is no threshold
     good = np.sort(scores[~defective])
@@ -71,10 +88,7 @@ def choose(
     if not len(good):
         return OperatingPoint(DEFAULT_THRESHOLD, None, None, None)
     lowest = 1 / (len(good) + 1)
-    rule, value = settings.rule, settings.value
-    if not defective.any() and rule != "false_alarm_rate":
-        rule, value = "false_alarm_rate", FALSE_ALARMS
-    band = None
+    rule, value, band = settings.rule, settings.value, None
     if value is None:  # f1: the one rule that takes none
         threshold = best_f1(defective, scores)
     elif rule == "false_alarm_rate":
@@ -130,8 +144,8 @@ def _choose_drawn(held_out: pd.DataFrame, settings: params.OperatingPoint) -> Op
             [kind[group[kind] == one] for one in np.unique(group[kind])]
             for kind in (rows[truth[rows]], rows[~truth[rows]])
         ]
-        if common.rule == "false_alarm_rate" and not lots[0]:
-            lots = lots[1:]
+        if common.rule == "false_alarm_rate":
+            lots = lots[1:]  # good images alone decide
         if min(map(len, lots)) < 2:
             continue
         own = _own(truth[rows], scores[rows], rule, common.threshold)
@@ -160,7 +174,7 @@ def _own(
     defective: np.ndarray, scores: np.ndarray, rule: params.OperatingPoint, common: float
 ) -> float:
     """The log-odds of a category's threshold: the common one where that decides the same."""
-    own = choose(defective, scores, rule).threshold
+    own = _choose(defective, scores, rule).threshold
     same = np.array_equal(scores >= own, scores >= common)
     return _log_odds(common if same else own)
 

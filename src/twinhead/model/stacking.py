@@ -10,7 +10,7 @@ from twinhead.model.readings import READINGS, SCORE_FLOORS
 
 LEAST_SPREAD = 0.25
 """A category's spread of a reading counts as at least this share of the median category's."""
-SHRINK_POOLED, SHRINK_OWN, SHRINK_OFFSET = 1.0, 4.0, 0.25
+SHRINK_POOLED, SHRINK_OWN, SHRINK_OFFSET = 64.0, 16.0, 0.25
 """How strongly the weights are drawn to PRIOR, a category's weights and offset to those of all."""
 PRIOR = np.array([0.0, 1.0, 0.5, 0.0])
 """The readings' weights of a category without labelled defects."""
