@@ -14,8 +14,13 @@ help: ## Say what each command does
 run: $(READY) ## Run the pipeline: data set, training, metrics, plots, heat maps, MLflow run
 	dvc repro
 
-test: $(READY) ## Run the tests, by two workers
-	python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+PYTEST := python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+test: $(READY) ## Run the tests, by two workers; all but the next three
+	$(PYTEST) -m "not long"
+
+test-long: $(READY) ## Run what takes pipelines of its own: killed stages, full disks, forced runs, two at one queue
+	$(PYTEST) -m long
 
 test-services: $(VENV)/services-ready ## Run the tests with PostgreSQL, an S3 and MLflow's server, as docs/server.md has them
 	python -m pytest tests/services
@@ -70,4 +75,4 @@ $(VENV)/%-ready: requirements-%.lock $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement $<
 	touch $@
 
-.PHONY: help run test test-services test-spark lint ui table track experiments comparison paper lock
+.PHONY: help run test test-long test-services test-spark lint ui table track experiments comparison paper lock

@@ -39,11 +39,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     heap.keep_freed()
     config.addinivalue_line("markers", "case: its outcome is a row of docs/robustness.md")
+    config.addinivalue_line("markers", "long: it runs pipelines of its own; `make test-long`")
     config.stash[cases.KEY] = cases.Table(config.getoption("--write-cases"))
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """`make test` leaves these to targets of their own, which install more packages."""
+    """These have targets of their own, which install more packages."""
     apart = collection_path.name in ("services", "spark") and collection_path.is_dir()
     wanted = any(collection_path.name in argument for argument in config.args)
     return True if apart and not wanted else None
@@ -72,7 +73,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if (sent := getattr(session.config, "workeroutput", None)) is not None:
         sent["cases"] = table.seen
         return
-    paths = session.config.args == session.config.getini("testpaths")
+    paths = everything(session.config)
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = bool(reporter and reporter.stats.get("skipped"))
     table.finish(paths and exitstatus == 0, skipped)
@@ -89,11 +90,17 @@ def pytest_testnodedown(node: Any) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """After a run of all tests of which some were skipped: the rows that nobody has tried here."""
     config = terminalreporter.config
-    if config.args != config.getini("testpaths") or not terminalreporter.stats.get("skipped"):
+    if not everything(config) or not terminalreporter.stats.get("skipped"):
         return
     for rows in config.stash[cases.KEY].unseen().values():
         for name in rows:
             terminalreporter.write_line(f"not tried on this machine: {name}")
+
+
+def everything(config: pytest.Config) -> bool:
+    """Whether all tests of which some may be a case are run."""
+    chosen = config.option.markexpr in ("", "case") and not config.option.keyword
+    return config.args == config.getini("testpaths") and chosen
 
 
 def needs_pipeline(item: pytest.Item) -> bool:

@@ -100,6 +100,7 @@ def test_one_category_and_no_good_images_to_train_on(run, case, tmp_path):
     case("Data sets", "one category", "used: the category is always right, the defects are learnt")
 
 
+@pytest.mark.long
 def test_no_defects_at_all(run, case, tmp_path):
     root = category(tmp_path / "photos", "a", {"train/good": 20})
     category(root, "b", {"train/good": 20}, COLOURS[1])
@@ -147,6 +148,7 @@ def test_one_image(run, case, tmp_path):
     case("Data sets", "one image", refused(lambda: run(root, "split"), root))
 
 
+@pytest.mark.long
 def test_a_category_with_fewer_images_than_splits(run, case, tmp_path):
     root = category(tmp_path / "photos", "a", USUAL)
     category(root, "b", {"train/good": 1, "test/cut": 1}, COLOURS[1])
@@ -158,6 +160,7 @@ def test_a_category_with_fewer_images_than_splits(run, case, tmp_path):
     case("Data sets", "a category with fewer images than splits", what)
 
 
+@pytest.mark.long
 def test_two_hundred_categories(run, case, tmp_path):
     for number in range(200):
         rng = np.random.default_rng(number)
@@ -275,6 +278,7 @@ def test_a_data_set_that_changes_while_it_is_read(run, case, tmp_path, monkeypat
     case("Data sets", "a data set that changes while `index` reads it", said)
 
 
+@pytest.mark.long
 def test_bad_images_stop_the_pipeline_or_are_skipped_and_one_defect_is_enough(
     run, case, tmp_path, capsys
 ):
@@ -377,6 +381,7 @@ def test_links(run, case, tmp_path):
         (root / "a/test/linked").unlink()
 
 
+@pytest.mark.long
 def test_a_folder_of_a_hundred_thousand_images(case, tmp_path):
     """All are images, of eight contents; every hundredth is indexed, which would take minutes."""
     folder = tmp_path / "photos/a/train/good"
@@ -405,6 +410,7 @@ def learnt(run, root: Path) -> dict:
     return found.evaluate["test"]["defect"]
 
 
+@pytest.mark.long
 def test_a_defect_as_large_as_a_barn_is_learnt_and_shuffled_labels_are_not(run, case, tmp_path):
     rng, root = np.random.default_rng(3), tmp_path / "photos"
     for name, colour in (("a", COLOURS[0]), ("b", COLOURS[1])):

@@ -57,6 +57,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("edits", given, ids=[next(iter(turn)) for turn in given])
 
 
+@pytest.mark.long
 def test_an_edit_runs_the_stages_that_read_it_and_changes_no_result(
     workspace: Workspace,  # noqa: F811
     edits: dict[str, list[str]],

@@ -96,6 +96,7 @@ def killed(
         yield pool.submit(killed_in_every_stage, folder, root) if asked else None
 
 
+@pytest.mark.long
 def test_a_lock_file_that_dvc_has_written_half_is_taken_from_git_again(workspace, case):
     before, lock = outputs(workspace), workspace.root / "dvc.lock"
     lock.write_text("")  # as DVC opens it before it writes
@@ -136,6 +137,7 @@ def namespace(tmp_path: Path) -> list[str]:
     return command
 
 
+@pytest.mark.long
 def test_a_disk_that_takes_no_more_costs_one_line_that_names_the_output(
     paper, copy_of_paper, namespace, case
 ):
@@ -277,6 +279,7 @@ def test_a_defect_of_our_own_shows_its_traceback():
         stage.run(index)
 
 
+@pytest.mark.long
 def test_a_locked_store_costs_no_result_and_gets_the_run_later(finished, copy, case):
     store = sqlite3.connect(copy.root / "mlflow.db", isolation_level=None)
     store.execute("DELETE FROM tags WHERE key = 'twinhead.report'")
@@ -298,6 +301,7 @@ def test_a_locked_store_costs_no_result_and_gets_the_run_later(finished, copy, c
     case(SECTION, "MLflow's store is locked by another program", outcome)
 
 
+@pytest.mark.long
 def test_a_store_killed_while_it_is_made_is_made_anew(copy, case):
     """MLflow makes dozens of tables one by one, and couldn't go on where it was stopped."""
     file = copy.root / "mlflow.db"
@@ -317,6 +321,7 @@ def test_a_store_killed_while_it_is_made_is_made_anew(copy, case):
     case(SECTION, "killed (-9) while MLflow's store is made", "the next command makes it anew")
 
 
+@pytest.mark.long
 def test_two_repros_at_once_end_as_one(finished, folder, tmp_path, case):
     other = begun(tmp_path / "two", folder)
     first = other.start("dvc", "repro", "split", group=True)
@@ -347,6 +352,7 @@ time.time_ns = lambda: int(time.time() * 1e9)
 """
 
 
+@pytest.mark.long
 def test_a_clock_that_jumps_by_days_changes_no_byte(paper, copy_of_paper, tmp_path, case):
     copy = copy_of_paper
     (tmp_path / "sitecustomize.py").write_text(CLOCK)
@@ -362,6 +368,7 @@ def test_a_clock_that_jumps_by_days_changes_no_byte(paper, copy_of_paper, tmp_pa
     case(SECTION, "the clock jumps by days, back and forth", "the same bytes")
 
 
+@pytest.mark.long
 def test_files_from_the_future_and_the_past_change_nothing(workspace, case):
     before = outputs(workspace)
     for number, name in enumerate(sorted(before)):
@@ -373,6 +380,7 @@ def test_files_from_the_future_and_the_past_change_nothing(workspace, case):
     case(SECTION, "files from the future and the past", "nothing runs; forced, the same bytes")
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_a_stage_at_once_and_marks_its_run_as_killed(copy, case):
     before = outputs(copy)
     store = sqlite3.connect(copy.root / "mlflow.db", timeout=20)
@@ -419,6 +427,7 @@ def test_ctrl_c_ends_what_has_no_run_at_once(copy, case):
     case(SECTION, "Ctrl-C in index, or while another stage loads", outcome)
 
 
+@pytest.mark.long
 def test_in_another_folder_and_killed_in_every_stage_it_ends_as_one_never_killed(
     finished, killed, case
 ):

@@ -126,6 +126,7 @@ def test_a_changed_param_of_evaluate_runs_what_reads_it_and_makes_a_complete_run
     assert "model: the same as version 1 of twinhead" in output
 
 
+@pytest.mark.long
 def test_an_experiment_in_a_throw_away_copy_has_its_complete_run_in_the_real_store(workspace):
     before = runs(workspace)
     workspace.dvc("exp", "run", "report", "--temp", "-S", "embed.perplexity=4")
@@ -135,6 +136,7 @@ def test_an_experiment_in_a_throw_away_copy_has_its_complete_run_in_the_real_sto
     assert not list((workspace.root / ".dvc/tmp").rglob("mlflow.db"))
 
 
+@pytest.mark.long
 def test_a_forced_run_leaves_the_same_lock_file_and_no_second_run(workspace):
     lock, before = (workspace.root / "dvc.lock").read_text(encoding="utf-8"), runs(workspace)
     # Not by forks, which share the seeds of a process: another process has to leave the same.

@@ -41,6 +41,7 @@ def started(workspace: Workspace) -> subprocess.Popen:
     )
 
 
+@pytest.mark.long
 def test_a_training_killed_while_the_readings_are_fitted_ends_with_the_same_bytes(
     finished, tmp_path
 ):
@@ -66,6 +67,7 @@ def trained(workspace: Workspace) -> dict[str, str]:
     return {name: found[name] for name in found if name.startswith(names)}
 
 
+@pytest.mark.long
 def test_a_training_killed_at_any_moment_ends_with_the_bytes_of_one_never_killed(copy):
     undisturbed = started(copy)
     said, _ = undisturbed.communicate()

@@ -46,6 +46,7 @@ def wait_for_workers(repository: Workspace, count: int) -> None:
         os.close(process)
 
 
+@pytest.mark.long
 def test_two_workers_run_a_grid_on_a_new_store_with_a_model_from_the_cache(finished, clone):
     clone.dvc("cache", "dir", "--local", str(finished.root / ".dvc/cache"))
     pipeline = yaml.safe_load((clone.root / "dvc.yaml").read_text(encoding="utf-8"))
@@ -73,6 +74,7 @@ def test_two_workers_run_a_grid_on_a_new_store_with_a_model_from_the_cache(finis
     assert not list((clone.root / ".dvc/tmp").rglob("mlflow.db"))
 
 
+@pytest.mark.long
 def test_a_clone_that_pulled_its_results_makes_their_complete_run(finished, clone, tmp_path):
     for repository in (finished, clone):
         repository.dvc("remote", "add", "--local", "--force", "shelf", str(tmp_path / "shelf"))
@@ -91,6 +93,7 @@ def test_a_clone_that_pulled_its_results_makes_their_complete_run(finished, clon
     }
 
 
+@pytest.mark.long
 def test_a_failing_stage_s_run_has_failed_and_is_finished_when_it_is_mended(
     workspace,  # noqa: F811
 ):

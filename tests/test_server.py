@@ -46,6 +46,7 @@ def killed_in_training(workspace: Workspace, variables: dict[str, str]) -> None:
     assert training.wait() != 0, seen
 
 
+@pytest.mark.long
 def test_a_server_that_dies_in_mid_training_costs_nothing_and_gets_the_whole_run_later(
     workspace, server, case
 ):
@@ -82,6 +83,7 @@ def test_a_training_that_must_be_tracked_does_not_begin_without_a_server(workspa
         assert f"MLflow at {variables['MLFLOW_TRACKING_URI']} can't be used" in line
 
 
+@pytest.mark.long
 def test_two_people_at_one_server_have_a_run_each_though_their_params_are_the_same(
     paper: Workspace, server: Served, tmp_path: Path
 ):
@@ -107,6 +109,7 @@ def test_two_people_at_one_server_have_a_run_each_though_their_params_are_the_sa
     assert "twinhead.repeats" not in first.data.tags
 
 
+@pytest.mark.long
 def test_a_training_that_is_resumed_with_other_code_begins_a_run_of_its_own(
     paper: Workspace, server: Served, tmp_path: Path
 ):

@@ -19,6 +19,7 @@ def closed() -> str:
     return f"http://127.0.0.1:{free_port()}"
 
 
+@pytest.mark.long
 def test_a_server_that_cannot_be_reached_costs_no_training_and_is_said_once(workspace, closed):
     model = workspace.root / "models/model.keras"
     before = model.stat().st_mtime_ns

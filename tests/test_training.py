@@ -72,6 +72,7 @@ def test_the_default_network_learns_categories_and_defects(
     assert history["train_loss"].iloc[-1] < 0.5 * history["train_loss"].iloc[0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", [CNN, SHIPPED.model], ids=["cnn", "pretrained"])
 def test_a_killed_training_ends_with_the_bytes_of_one_never_killed(
     train: Callable[..., training.Result], model: params.Model
@@ -191,6 +192,7 @@ def test_the_source_of_features_gives_the_batches_of_every_epoch(stored: dict[st
     assert (seen[0] != seen[1]).any() and (seen[0] == seen[2]).all()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("weights", ["imagenet", "random"])
 def test_a_trained_backbone_is_what_its_memory_and_references_are_taken_from(
     built: Built, split: pd.Series, tmp_path: Path, weights: str
