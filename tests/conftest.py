@@ -51,11 +51,15 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # Modules that need the pipeline begin first, as they take a worker longest; of these the edits
-    # of the code come last: they register models that other tests would find.
+    # Modules that need the pipeline begin early, as they take a worker longest; of these the edits
+    # of the code come last: they register models that other tests would find. A worker makes the
+    # pipeline meanwhile the other one, whose modules are every second one, trains by itself.
     long = {item.module.__name__ for item in items if needs_pipeline(item)}
+    first = min(long, default="")
+    order = [first, "test_training", "test_datasets", "test_network"]
     items.sort(
         key=lambda item: (
+            order.index(item.module.__name__) if item.module.__name__ in order else len(order),
             item.module.__name__ not in long,
             item.module.__name__ == "test_edits",
             needs_pipeline(item),
@@ -248,6 +252,9 @@ def metrics(predictions: pd.DataFrame) -> dict:
     return judge(predictions)
 
 
+APART = 2e-4
+"""So much two engines' probabilities may differ: where good products are as alike as these, the
+distances are nearly 0, and the last digits count."""
 SHRUNK = {
     "data": {"image_size": SIZE},
     "model": {"memory": 50},

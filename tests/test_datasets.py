@@ -91,6 +91,7 @@ def refused(work: Callable[[], object], root: Path) -> str:
     return f"refused: `{line.replace(str(root), root.name)}`"
 
 
+@pytest.mark.long
 def test_one_category_and_no_good_images_to_train_on(run, case, tmp_path):
     root = category(tmp_path / "photos", "only", {"test/good": 12, "test/cut": 12})
     test = run(root, "evaluate", model={"backbone": "cnn"}).evaluate["test"]
@@ -120,6 +121,7 @@ def test_no_defects_at_all(run, case, tmp_path):
     case("Data sets", "no defects at all, `model.tasks: [category]`", what)
 
 
+@pytest.mark.long
 def test_good_images_alone_train_a_detector_of_defects(run, case, tmp_path):
     """MVTec AD's own protocol: the labelled defects of train and val are left aside."""
     root = category(tmp_path / "photos", "a", USUAL | {"train/good": 24})
@@ -435,6 +437,7 @@ def test_a_defect_as_large_as_a_barn_is_learnt_and_shuffled_labels_are_not(run, 
     case("Numbers", "shuffled labels (a leak test)", what)
 
 
+@pytest.mark.long
 def test_a_network_that_diverges(run, case, tmp_path, monkeypatch):
     validate = training._validate
     monkeypatch.setattr(training, "_validate", lambda *g: validate(*g) | {"val_loss": math.nan})

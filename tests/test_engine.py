@@ -45,7 +45,12 @@ def detecting() -> keras.Model:
 
 
 @pytest.mark.parametrize(
-    ("backbone", "categories"), [("cnn", 3), ("efficientnet_lite0", 3), ("efficientnet_lite0", 1)]
+    ("backbone", "categories"),
+    [
+        ("cnn", 3),
+        ("efficientnet_lite0", 3),
+        pytest.param("efficientnet_lite0", 1, marks=pytest.mark.long),
+    ],
 )
 def test_both_engines_give_the_same_answers(backbone, categories):
     model = built_network(backbone, categories)

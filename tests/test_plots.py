@@ -67,7 +67,11 @@ def test_the_same_data_gives_the_same_bytes(tmp_path):
 
 @pytest.mark.parametrize(
     "categories",
-    [["only"], [f"category {i:02}" for i in range(60)], ["a" * 60, "b"]],
+    [
+        ["only"],
+        pytest.param([f"category {i:02}" for i in range(60)], marks=pytest.mark.long),
+        ["a" * 60, "b"],
+    ],
     ids=["one category", "60 categories", "a long name"],
 )
 def test_every_figure_is_a_readable_png_for(categories, tmp_path):

@@ -20,7 +20,7 @@ from twinhead.evaluation import baselines
 from twinhead.ingest import layout, quality
 from twinhead.partition import assignment, duplicates
 from twinhead.report import comparison, embedding_map, mistakes, provenance, threshold, thumbnails
-from twinhead.report.results import Results
+from twinhead.report.results import FEW_CURVE, Results
 
 RESAMPLES = 20
 TAGS = "</title></svg><img src=x onerror=alert(1)>javascript:alert(1)"
@@ -31,14 +31,16 @@ HOSTILE = f'<script>alert("1")</script>&amp;\'"{TAGS}'
 def render(built, split, predictions, tmp_path_factory):
     """Render the page from predictions, in a workspace with figures and three drawings."""
     workspace, picture = tmp_path_factory.mktemp("workspace"), np.zeros((4, 6, 3), np.uint8)
-    for name in ("evaluate/roc", "train/learning_curves"):
-        save(picture, workspace / f"reports/plots/{name}.png")
+    for name in ("reports/plots/evaluate/roc", "reports/plots/train/learning_curves"):
+        save(picture, workspace / f"{name}.png")
+    save(picture, workspace / FEW_CURVE)
     place = np.random.default_rng(0).random((len(split), 2))
 
     def rendered(
         table: pd.DataFrame = predictions,
         masks: bool = True,
         compared: str = "",
+        few: str = "",
         odd: tuple[tuple[str, str, str], ...] = (),
         **changes: object,
     ) -> str:
@@ -73,6 +75,7 @@ def render(built, split, predictions, tmp_path_factory):
             found,
             compared,
             table.assign(reviewed="") if "defect_probability" in table else None,
+            few=few,
         )
         with chdir(workspace):
             return report.page(results)
@@ -154,7 +157,8 @@ def test_the_page_shows_the_numbers_of_all_splits(page, predictions):
         low, high = values["auroc_low"], values["auroc_high"]
         assert f"<td>{values['auroc']:.3f} ({low:.3f}–{high:.3f})</td>" in page
     assert "720,976 parameters" in page
-    assert "The threshold was chosen on val, by the best F1." in page
+    # So few defects choose no F1.
+    assert "The threshold was chosen on val, by a false-alarm rate of " in page
 
 
 @pytest.mark.parametrize("kind", [0, 1])
@@ -194,8 +198,10 @@ def test_a_head_that_is_missing_is_not_reported(render, predictions, columns, go
     assert Checked(found).open == []
 
 
-def test_the_slider_counts_as_the_metrics_do_at_the_chosen_threshold(page, metrics):
-    found, defect = curves(page), metrics["test"]["defect"]
+def test_the_slider_counts_as_the_metrics_do_at_the_chosen_threshold(render, predictions):
+    one = predictions.drop(columns=["category_predicted", "category_probability"])
+    metrics, found = judge(one, RESAMPLES), curves(render(one))
+    defect = metrics["test"]["defect"]
     test, at = found["test"], found["chosen"]
     assert test["defective"] == defect["defective"]
     assert test["found"][at] / test["defective"] == pytest.approx(defect["recall"])
@@ -318,6 +324,23 @@ def test_the_comparison_is_shown_for_its_own_photographs_params_and_code(
     assert ("One network or two" in render(compared=table, **changes)) == shown
     monkeypatch.setattr(comparison, "DECIDING", ("model",))  # as if code had changed
     assert "One network or two" not in render(compared=table, **changes)
+
+
+@pytest.mark.parametrize(
+    ("shown", "changes"),
+    [
+        (True, {}),
+        (True, {"split": {"train_defects": 2, "seed": 7}}),  # varied within the table
+        (False, {"model": {"memory": 7}}),
+    ],
+    ids=["same", "another seed", "other params"],
+)
+def test_what_labels_add_is_shown_for_its_own_photographs_and_params(render, built, shown, changes):
+    varied, title = comparison.BY_LABELS, "What labelled defects add"
+    for frame, own in ((built.frame, True), (built.frame.iloc[1:], False)):
+        line = comparison.made(layout.digest(frame), settings(), varied)
+        page = render(few=f"Data: ours\n\n{line}\n\n| 0 | all |\n|---|---|\n| 5 | 7 |\n", **changes)
+        assert (title in page) == (shown and own)
 
 
 def test_what_is_odd_about_the_data_is_counted_and_named(render):

@@ -12,7 +12,7 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 import pytest
-from conftest import Workspace, environment, free_port
+from conftest import APART, Workspace, environment, free_port
 from mlflow.tracking import MlflowClient
 from mlflow.types import DataType
 from served import Served
@@ -56,6 +56,7 @@ def text(file: Path) -> str:
     return base64.b64encode(file.read_bytes()).decode()
 
 
+@pytest.mark.long
 def test_the_server_answers_as_predict_does(server, finished, folder):
     files = list(photographs.find([str(folder)]))
     rows = [[text(file)] for file in files]
@@ -69,7 +70,7 @@ def test_the_server_answers_as_predict_does(server, finished, folder):
         row = table.loc[Path(predicted.pop("path")).relative_to(folder).as_posix()]
         assert list(served) == list(predicted)
         for other in (predicted["defect_probability"], row["defect_probability"]):
-            assert served["defect_probability"] == pytest.approx(other, abs=1e-4)
+            assert served["defect_probability"] == pytest.approx(other, abs=APART)
         assert served["category"] == predicted["category"] == row["category_predicted"]
         assert served["defective"] == predicted["defective"] == bool(row["defect_predicted"])
         assert served["known"] == predicted["known"] == bool(row["known"])

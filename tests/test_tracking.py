@@ -62,6 +62,7 @@ with tracking.running("train", settings.model_copy(update={"explain": seed})):
 """
 
 
+@pytest.mark.long
 def test_several_processes_may_open_a_new_store_at_once(finished, tmp_path):
     """As the workers of `dvc exp run --queue` do, each in a copy of its own."""
     (tmp_path / ".dvc/tmp").mkdir(parents=True)

@@ -92,6 +92,7 @@ def test_a_killed_training_ends_with_the_bytes_of_one_never_killed(
     assert digest(resumed) == undisturbed
 
 
+@pytest.mark.long
 def test_state_of_other_params_is_not_taken_up(train: Callable[..., training.Result]) -> None:
     def kill(row: dict, seconds: float) -> None:
         raise Killed
@@ -111,6 +112,7 @@ def test_a_half_written_state_is_not_taken_up(
     assert len(train(epochs=1).history) == 1
 
 
+@pytest.mark.long
 def test_another_seed_gives_another_network(train: Callable[..., training.Result]) -> None:
     assert digest(train(epochs=1, seed=1)) != digest(train(epochs=1, seed=2))
 
