@@ -29,7 +29,7 @@ from twinhead.dataset.store import Store
 REPOSITORY = Path(__file__).resolve().parents[1]
 COPIED = ("dvc.yaml", "params.yaml", "requirements.lock", ".gitignore", ".dvcignore", ".dvc/config",
           ".dvc/.gitignore", "data/.gitignore", "data/answers.csv", "data/round.csv",
-          "docs/comparison.md")  # fmt: skip
+          "docs/comparison.md", "docs/labels/curve.png", "docs/labels/table.md")  # fmt: skip
 TEN = 10
 STORES = (paths.PIXELS, paths.MASKS, paths.FEATURES)
 

@@ -75,7 +75,7 @@ def report(runs: pd.DataFrame, backbones: list[str]) -> str:
         for name, value in first.dropna().items()
         if str(name).startswith("params.")
     }
-    made = f"Made of: `{comparison.made_of(first[f'tags.{identity.DATA_TAG}'], known)}`"
+    made = comparison.made_of(first[f"tags.{identity.DATA_TAG}"], known)
     return "\n".join([head, made, "", *lines, "", *claims, ""])
 
 

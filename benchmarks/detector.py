@@ -7,7 +7,8 @@ long as neither the code that decides them nor the params change.
 
 quality   random split: both answers, calibration and heat maps, against logistic regression
 official  MVTec AD's own folders: trained on good images alone
-few       at most k labelled defects a category, k = 0, 1, 2, 5, 10, all; draws docs/few.png
+few       at most k labelled defects a category, k = 0, 1, 2, 5, 10, all; leaves a table and a
+          curve in --into; the report shows those of its own photographs in docs/labels
 unseen    each defect type left out of training in turn
 odd       frames without a product, other products, out of focus, half covered
 painted   squares, smears and scratches painted on good photographs
@@ -38,17 +39,24 @@ from matplotlib.figure import Figure
 from twinhead import evaluation, files, params
 from twinhead.attribution import localisation, maps
 from twinhead.dataset import catalog, splits, tables
+from twinhead.ingest import layout
 from twinhead.model import detector, inference, network, stacking, training
 from twinhead.model.batches import at_a_time
 from twinhead.model.inference import Source
 from twinhead.model.readings import COARSE, FINE, LEARNED, READINGS
 from twinhead.plots import style
+from twinhead.report import comparison, results
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DECIDING = ("attribution", "backbones", "dataset", "evaluation", "model", "partition")
 """Folders of src/twinhead whose code decides the figures."""
-FEW = REPOSITORY / "docs/few.png"
 LABELLED = (0, 1, 2, 5, 10, None)
+ORDER = ["all" if k is None else str(k) for k in LABELLED]
+FEW_READINGS = {
+    "combination": "all readings together",
+    "memory": "memory of good patches alone",
+    LEARNED: "learned per patch alone",
+}
 HELD_OUT = 10
 """Good test photographs a category that are shown spoilt or painted."""
 
@@ -79,7 +87,12 @@ class Mode:
 
 
 def main(
-    folders: list[Path], work: Path, name: str, seeds: list[int], categories: list[str] | None
+    folders: list[Path],
+    work: Path,
+    name: str,
+    seeds: list[int],
+    categories: list[str] | None,
+    into: Path | None,
 ) -> None:
     settings, mode = params.load(REPOSITORY / "params.yaml"), MODES[name]
     given = detector_data.prepare(folders, work, settings, categories)
@@ -100,7 +113,10 @@ def main(
     rows = rows[(rows[list(key)] == pd.Series(key)).all(axis=1)]
     rows = rows[rows["seed"].isin([str(seed) for seed in seeds or mode.seeds])]
     print(f"\n{len(given.frame):,} photographs, {len(names)} categories: {', '.join(names)}\n")
-    print(mode.table(rows.apply(as_numbers)))
+    rows = rows.apply(as_numbers)
+    print(mode.table(rows))
+    if name == "few":
+        write_few(rows, given.frame, settings, into or work / "results")
 
 
 def fit(given: Photographs, split: pd.Series, group: pd.Series, settings: params.Params) -> Fitted:
@@ -302,47 +318,69 @@ def few(given: Photographs, settings: params.Params, case: dict) -> Iterator[dic
 
 
 def few_table(rows: pd.DataFrame) -> str:
-    order = ["all" if k is None else str(k) for k in LABELLED]
-    rows = rows.assign(labelled=rows["labelled"].astype(str))
-    of_all = rows[rows["category"] == "all"]
-    draw_few(of_all, order, FEW)
-    lines = [
-        f"| labelled defects a category | {' | '.join(order)} |",
-        f"|---|{'---|' * len(order)}",
-    ]
-    for reading in of_all["reading"].unique():
-        own = of_all[of_all["reading"] == reading].groupby("labelled")["auroc"]
-        cells = [span(own.get_group(k)) if not _no_labels(reading, k) else "–" for k in order]
-        lines.append(f"| {reading} | {' | '.join(cells)} |")
-    together = rows[rows["reading"] == "combination"]
-    for name in sorted(set(rows["category"]) - {"all"}):
-        own = together[together["category"] == name].groupby("labelled")["auroc"]
-        cells = [span(own.get_group(k)) for k in order]
-        lines.append(f"| combination, {name} | {' | '.join(cells)} |")
+    lines = areas_table(rows)
+    together = rows[(rows["category"] == "all") & (rows["reading"] == "combination")]
     for measure in ("f1", "ece"):
-        own = of_all[of_all["reading"] == "combination"].groupby("labelled")[measure]
-        cells = [span(own.get_group(k)) for k in order]
-        lines.append(f"| combination, {measure.upper()} | {' | '.join(cells)} |")
+        lines.append(_by_number(measure.upper(), together, measure))
     return "\n".join(lines)
 
 
-def draw_few(rows: pd.DataFrame, order: list[str], path: Path) -> None:
+def areas_table(rows: pd.DataFrame) -> list[str]:
+    """AUROC on test against labelled defects, of each reading and category: lines of Markdown."""
+    of_all = rows[rows["category"] == "all"]
+    lines = [
+        f"| labelled defects a category | {' | '.join(ORDER)} |",
+        f"|---|{'---|' * len(ORDER)}",
+    ]
+    for reading, text in FEW_READINGS.items():
+        lines.append(_by_number(f"{text}, mean", of_all[of_all["reading"] == reading], "auroc"))
+    together = rows[rows["reading"] == "combination"]
+    for name in sorted(set(rows["category"]) - {"all"}):
+        lines.append(_by_number(name, together[together["category"] == name], "auroc"))
+    return lines
+
+
+def _by_number(text: str, rows: pd.DataFrame, measure: str) -> str:
+    found = rows.groupby(rows["labelled"].astype(str))[measure]
+    cells = [
+        "–" if _no_labels(rows["reading"].iat[0], k) else span(found.get_group(k)) for k in ORDER
+    ]
+    return f"| {text} | {' | '.join(cells)} |"
+
+
+def write_few(
+    rows: pd.DataFrame, frame: pd.DataFrame, settings: params.Params, folder: Path
+) -> None:
+    """Write the curve and the table, as the report reads them."""
+    seeds = ", ".join(map(str, sorted(rows["seed"].unique())))
+    told = f"Data: {len(frame):,} photographs; seeds of split and training: {seeds}"
+    known = dict(params.flat(params.relevant(settings)))
+    made_of = comparison.made_of(layout.digest(frame), known, comparison.BY_LABELS)
+    draw_few(rows, folder / results.LABELS_CURVE.name)
+    with files.whole(folder / results.LABELS_TABLE.name) as part:
+        lines = [told, "", made_of, "", *areas_table(rows), ""]
+        part.write_text("\n".join(lines), encoding="utf-8")
+
+
+def draw_few(rows: pd.DataFrame, path: Path) -> None:
     """The curve of held-out AUROC against labelled defects; bars from lowest to highest seed."""
+    rows = rows[rows["category"] == "all"].assign(labelled=rows["labelled"].astype(str))
     figure = Figure(figsize=(6.4, 4), layout="constrained")
     axes = figure.subplots()
-    looks = {
-        "combination": ("all readings together", style.COLOURS[splits.TEST], "o-"),
-        "memory": ("memory of good patches alone", style.GOOD, "s--"),
-        LEARNED: ("learned per patch alone", style.COLOURS[splits.VAL], "^--"),
-    }
-    for place, (reading, (text, colour, line)) in enumerate(looks.items()):
-        known = [k for k in order if not _no_labels(reading, k)]
+    looks = (
+        (style.COLOURS[splits.TEST], "o-"),
+        (style.GOOD, "s--"),
+        (style.COLOURS[splits.VAL], "^--"),
+    )
+    readings = zip(FEW_READINGS.items(), looks, strict=True)
+    for place, ((reading, text), (colour, line)) in enumerate(readings):
+        known = [k for k in ORDER if not _no_labels(reading, k)]
         own = rows[rows["reading"] == reading].groupby("labelled")["auroc"]
         mean, low, high = (getattr(own, name)()[known] for name in ("mean", "min", "max"))
-        x = np.array([order.index(k) for k in known]) + 0.06 * (place - 1)
+        x = np.array([ORDER.index(k) for k in known]) + 0.06 * (place - 1)
         bars = np.array([mean - low, high - mean])
         axes.errorbar(x, mean, bars, fmt=line, color=colour, label=text, capsize=3, markersize=5)
-    axes.set_xticks(range(len(order)), order)
+    axes.set_xticks(range(len(ORDER)), ORDER)
     axes.set_xlabel("labelled defects a category, at most")
     axes.set_ylabel("AUROC on test, mean over categories")
     axes.set_title("What labelled defects add")
@@ -663,5 +701,10 @@ if __name__ == "__main__":
     parser = detector_data.parser(__doc__)
     parser.add_argument("mode", choices=MODES)
     parser.add_argument("--seeds", type=int, nargs="+", default=[])
+    parser.add_argument(
+        "--into", type=Path, metavar="FOLDER", help="of mode few; else results in --work"
+    )
     chosen = parser.parse_intermixed_args()
-    main(chosen.folders, chosen.work, chosen.mode, chosen.seeds, chosen.categories)
+    if chosen.into and chosen.mode != "few":
+        parser.error("--into is of mode few alone")
+    main(chosen.folders, chosen.work, chosen.mode, chosen.seeds, chosen.categories, chosen.into)

@@ -52,8 +52,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # Modules that need the pipeline begin early, as they take a worker longest; of these the edits
-    # of the code come last: they register models that other tests would find. A worker makes the
-    # pipeline meanwhile the other one, whose modules are every second one, trains by itself.
+    # of the code come last: they register models that other tests would find. Two workers take
+    # modules in turn: while one makes the pipeline, the other has what trains by itself.
     long = {item.module.__name__ for item in items if needs_pipeline(item)}
     first = min(long, default="")
     order = [first, "test_training", "test_datasets", "test_network"]
@@ -421,6 +421,8 @@ def begun(root: Path, folder: Path) -> Workspace:
         "dvc.yaml",
         "params.yaml",
         "docs/comparison.md",
+        "docs/labels/curve.png",
+        "docs/labels/table.md",
         "data/answers.csv",
         "data/round.csv",
         "requirements.lock",
@@ -430,7 +432,7 @@ def begun(root: Path, folder: Path) -> Workspace:
     ]
     ignored = [".dvc", "data", "models", "reports", "reports/plots"]
     for name in settings + [f"{folder}/.gitignore" for folder in ignored]:
-        (workspace.root / name).parent.mkdir(exist_ok=True)
+        (workspace.root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(REPOSITORY / name, workspace.root / name)
     (workspace.root / "metrics").mkdir()
     workspace.set(SHRUNK | {"data": SHRUNK["data"] | {"root": str(folder)}})

@@ -2,7 +2,7 @@
 
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,10 @@ import pytest
 import yaml
 from conftest import REPOSITORY
 
+from twinhead import params, paths
 from twinhead.backbones import weights
+from twinhead.ingest import layout
+from twinhead.report import comparison
 
 
 def load(name: str) -> ModuleType:
@@ -24,7 +27,7 @@ def load(name: str) -> ModuleType:
     return module
 
 
-coverage, manifest = load("coverage"), load("manifest")
+coverage, detector, manifest = load("coverage"), load("detector"), load("manifest")
 
 
 def test_a_manifest_names_the_category_that_differs(tmp_path):
@@ -44,6 +47,27 @@ def test_the_photographs_of_the_documents_have_a_manifest(name):
     listed = manifest.read(REPOSITORY / f"benchmarks/{name}.sha256")
     assert len(listed) == {"real15": 15, "more": 4}[name]
     assert all(len(rest.partition("  ")[0]) == 64 for rest in listed.values())
+
+
+def test_what_labels_add_is_written_as_the_report_reads_it(built, tmp_path, monkeypatch):
+    rows = pd.DataFrame([
+        {"seed": seed, "labelled": k, "reading": reading, "category": name, "auroc": area,
+         "f1": 0.5, "ece": 0.1}
+        for seed, area in ((0, 0.75), (1, 0.85))
+        for k in detector.ORDER
+        for reading in detector.FEW_READINGS
+        for name in ("all", "bolt")
+    ])  # fmt: skip
+    settings = params.load(REPOSITORY / paths.PARAMS)
+    detector.write_few(rows, built.frame, settings, tmp_path / paths.ADDED_BY_LABELS)
+    monkeypatch.chdir(tmp_path)
+    text = (paths.ADDED_BY_LABELS / "table.md").read_text(encoding="utf-8")
+    metrics = {"index": {"digest": layout.digest(built.frame)}}
+    found = comparison.labels(SimpleNamespace(labels=text, metrics=metrics, settings=settings))
+    assert found["head"] == ["labelled defects a category", "0", "1", "2", "5", "10", "all"]
+    assert [row[0] for row in found["rows"]][-2:] == ["learned per patch alone, mean", "bolt"]
+    assert found["rows"][-2][1:3] == ["–", "0.800 (0.750–0.850)"]  # without labels there is none
+    assert found["curve"].startswith("data:image/png")
 
 
 @pytest.mark.parametrize("area", [0.9, 0.99])

@@ -23,7 +23,7 @@ def answers(
 
 def judged(predictions: pd.DataFrame, resamples: int = 100) -> dict:
     """The metrics of test, where val (a clear case) sets the threshold to 0.5."""
-    val = answers([0, 1] * operating_point.FEW, [0.25, 0.75] * operating_point.FEW, "val")
+    val = answers([0, 1] * operating_point.FEWEST, [0.25, 0.75] * operating_point.FEWEST, "val")
     return judge(pd.concat([val, predictions], ignore_index=True), resamples)["test"]
 
 

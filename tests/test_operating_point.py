@@ -105,8 +105,8 @@ def test_without_defects_every_rule_becomes_the_stated_false_alarm_rate(rule, va
 def test_so_few_defects_choose_no_f1():
     rng = np.random.default_rng(0)
     for defects, rule in (
-        (operating_point.FEW - 1, "false_alarm_rate"),
-        (operating_point.FEW, "f1"),
+        (operating_point.FEWEST - 1, "false_alarm_rate"),
+        (operating_point.FEWEST, "f1"),
     ):
         defective = np.arange(200) < defects
         scores = rng.random(200)
@@ -129,8 +129,15 @@ def held_out(shifts: dict[str, float], images: int, seed: int = 0) -> pd.DataFra
     return table.assign(defect_probability=1 / (1 + np.exp(-table["odds"])))
 
 
-def each(table: pd.DataFrame, rule: str = "f1", value: float | None = None):
-    return operating_point.choose_each(table, params.OperatingPoint(rule=rule, value=value))
+def each(
+    table: pd.DataFrame,
+    rule: str = "f1",
+    value: float | None = None,
+    taught: set[str] | None = None,
+):
+    """taught: by default the categories with defects."""
+    known = set(table["category"][table["defective"] == 1]) if taught is None else taught
+    return operating_point.choose_each(table, params.OperatingPoint(rule=rule, value=value), known)
 
 
 def odds(probability: float) -> float:
@@ -185,10 +192,35 @@ def test_a_category_without_defects_beside_others_has_the_threshold_of_good_imag
     taught, rest = table[~lacks], table[lacks & (table["defective"] == 0)]
     found, alone = each(pd.concat([taught, rest], ignore_index=True)), each(rest)
     assert alone.rule == "false_alarm_rate" and alone.by_category
-    assert found == replace(each(taught), by_category=each(taught).by_category | alone.by_category)
+    of_taught = each(taught)
+    by_category = of_taught.by_category | alone.by_category
+    assert found == replace(of_taught, by_category=by_category, good_only=alone)
     for name in ("good", "new"):
         own = rest["defect_probability"][rest["category"] == name]
         assert (own >= found.by_category[name]).mean() < 0.05
+
+
+def test_a_label_that_train_lacks_teaches_nothing():
+    """Of a category whose only defects are in val: its scores are those of good images alone."""
+    table = held_out({"low": -3, "high": 3, "val alone": -9}, 200)
+    known = {"low", "high"}
+    good = table[table["category"].isin(known) | (table["defective"] == 0)]
+    assert each(table, taught=known) == each(good, taught=known)
+
+
+def test_defects_without_good_ones_are_not_parted_from_the_others():
+    table = held_out({"bad": 0, "good": 0}, 200)
+    table = table[table["defective"] == (table["category"] == "bad")].reset_index(drop=True)
+    found = each(table)
+    assert found.rule == "f1" and found.good_only is None
+
+
+def test_under_a_false_alarm_rate_defects_decide_nothing():
+    for seed in range(5):
+        table = held_out({"low": -3, "high": 3, "middle": 0}, 60, seed)
+        good = table[table["defective"] == 0].reset_index(drop=True)
+        found, alone = (each(rows, "false_alarm_rate", 0.05) for rows in (table, good))
+        assert found.by_category == alone.by_category
 
 
 def test_a_category_of_one_lot_has_the_common_threshold():

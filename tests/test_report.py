@@ -20,7 +20,7 @@ from twinhead.evaluation import baselines
 from twinhead.ingest import layout, quality
 from twinhead.partition import assignment, duplicates
 from twinhead.report import comparison, embedding_map, mistakes, provenance, threshold, thumbnails
-from twinhead.report.results import FEW_CURVE, Results
+from twinhead.report.results import LABELS_CURVE, Results
 
 RESAMPLES = 20
 TAGS = "</title></svg><img src=x onerror=alert(1)>javascript:alert(1)"
@@ -33,14 +33,14 @@ def render(built, split, predictions, tmp_path_factory):
     workspace, picture = tmp_path_factory.mktemp("workspace"), np.zeros((4, 6, 3), np.uint8)
     for name in ("reports/plots/evaluate/roc", "reports/plots/train/learning_curves"):
         save(picture, workspace / f"{name}.png")
-    save(picture, workspace / FEW_CURVE)
+    save(picture, workspace / LABELS_CURVE)
     place = np.random.default_rng(0).random((len(split), 2))
 
     def rendered(
         table: pd.DataFrame = predictions,
         masks: bool = True,
         compared: str = "",
-        few: str = "",
+        labels: str = "",
         odd: tuple[tuple[str, str, str], ...] = (),
         **changes: object,
     ) -> str:
@@ -75,7 +75,7 @@ def render(built, split, predictions, tmp_path_factory):
             found,
             compared,
             table.assign(reviewed="") if "defect_probability" in table else None,
-            few=few,
+            labels=labels,
         )
         with chdir(workspace):
             return report.page(results)
@@ -302,7 +302,7 @@ def test_a_sheet_of_many_photographs_stays_small(images):
 def compared(digest: str) -> str:
     """docs/comparison.md as `make comparison` writes it, of these photographs."""
     known = dict(params.flat(params.relevant(settings())))
-    own = f"Made of: `{comparison.made_of(digest, known)}`"
+    own = comparison.made_of(digest, known)
     return f"{comparison.BEGIN}Data: ours\n\n{own}\n\n| a |\n|---|\n| 7 |\n{comparison.END}"
 
 
@@ -337,9 +337,12 @@ def test_the_comparison_is_shown_for_its_own_photographs_params_and_code(
 )
 def test_what_labels_add_is_shown_for_its_own_photographs_and_params(render, built, shown, changes):
     varied, title = comparison.BY_LABELS, "What labelled defects add"
+    known = dict(params.flat(params.relevant(settings())))
     for frame, own in ((built.frame, True), (built.frame.iloc[1:], False)):
-        line = comparison.made(layout.digest(frame), settings(), varied)
-        page = render(few=f"Data: ours\n\n{line}\n\n| 0 | all |\n|---|---|\n| 5 | 7 |\n", **changes)
+        line = comparison.made_of(layout.digest(frame), known, varied)
+        page = render(
+            labels=f"Data: ours\n\n{line}\n\n| 0 | all |\n|---|---|\n| 5 | 7 |\n", **changes
+        )
         assert (title in page) == (shown and own)
 
 

@@ -6,6 +6,7 @@ from twinhead.errors import InputError
 
 PARAMS = Path("params.yaml")
 COMPARISON = Path("docs/comparison.md")
+ADDED_BY_LABELS = Path("docs/labels")
 ANSWERS = Path("data/answers.csv")
 ROUND = Path("data/round.csv")
 REVIEWED = Path("data/reviewed")

@@ -76,6 +76,11 @@ def _described(point: OperatingPoint, crossfit: pd.DataFrame) -> dict:
             "lowest_false_alarm_rate": point.lowest_false_alarm_rate,
         },
     }
+    if point.good_only:
+        found["operating_point"]["good_only"] = {
+            "value": point.good_only.value,
+            "lowest_false_alarm_rate": point.good_only.lowest_false_alarm_rate,
+        }
     if point.review:
         by_category = {name: point.band(own) for name, own in point.by_category.items()}
         found["review"] = point.band(point.threshold) | {"by_category": by_category}
@@ -91,7 +96,8 @@ def judge_test(predictions: pd.DataFrame, threshold: float | None = None) -> dic
             rule = params.OperatingPoint(rule="f1", value=None)
             val = predictions[predictions["split"] == splits.VAL]
             truth, scores = val["defective"].to_numpy(), val["defect_probability"].to_numpy()
-            point = operating_point.choose(truth, scores, rule)
+            chosen_by = operating_point.by_rule if truth.any() else operating_point.choose
+            point = chosen_by(truth, scores, rule)
     return _metrics(predictions[predictions["split"] == splits.TEST], point, resamples=0)
 
 
@@ -124,7 +130,9 @@ def _operating_point(
     if "category_predicted" not in predictions:  # no image would be taken for a category
         truth, scores = held_out["defective"], held_out["defect_probability"]
         return operating_point.choose(truth.to_numpy(), scores.to_numpy(), rule)
-    return operating_point.choose_each(held_out, rule)
+    train = predictions[predictions["split"] == splits.TRAIN]
+    taught = set(train["category"][train["defective"] == 1])
+    return operating_point.choose_each(held_out, rule, taught)
 
 
 def _reviewed(test: pd.DataFrame, point: OperatingPoint, rule: params.OperatingPoint) -> dict:

@@ -1,6 +1,7 @@
 """The rule that sets the thresholds: what counts as defective, chosen without the test images."""
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,8 +15,8 @@ DEFAULT_THRESHOLD = 0.5
 """Where no image can choose one."""
 FALSE_ALARMS = 0.02
 """The false-alarm rate where there are no defects to choose by, and none is given."""
-FEW = 10
-"""The highest F1 of fewer defects is chance: the false-alarm rate takes its place."""
+FEWEST = 10
+"""Of fewer defects, in all, the highest F1 is unsteady: a false-alarm rate takes its place."""
 REDRAWN = 40
 """Times that a category's images are drawn anew, to see how far its own threshold may be off."""
 STEADY = 0.1
@@ -36,6 +37,8 @@ class OperatingPoint:
     """The lowest that so many good images can promise: one over their number plus one."""
     by_category: dict[str, float] = field(default_factory=dict)
     """The thresholds of categories that have some of their own."""
+    good_only: "OperatingPoint | None" = None
+    """That of the categories without labelled defects, where others have some."""
     review: tuple[float, float] | None = None
     """Between these probabilities a person's look costs less than either decision."""
 
@@ -59,26 +62,27 @@ def choose(
     """Choose the threshold by images that the network was not fitted to.
 
     Without defects each rule becomes a false-alarm rate: the one given, or FALSE_ALARMS; with fewer
-    than FEW, `f1` does. Where that takes more good images than there are, it becomes the lowest
+    than FEWEST, `f1` does. Where that takes more good images than there are, it becomes the lowest
     rate that these can promise.
 
     Args:
         defective: (n,), 0 or 1. scores: (n,), probabilities.
     """
-    return _choose(defective, scores, _answerable(settings, int(np.sum(defective))))
+    return by_rule(defective, scores, _answerable(settings, int(np.sum(defective))))
 
 
 def _answerable(settings: params.OperatingPoint, defects: int) -> params.OperatingPoint:
     """The rule that so many defects can answer."""
-    needed = {"f1": FEW, "recall": 1, "cost": 1}.get(settings.rule, 0)
+    needed = {"f1": FEWEST, "recall": 1, "cost": 1}.get(settings.rule, 0)
     if defects >= needed:
         return settings
     return params.OperatingPoint(rule="false_alarm_rate", value=FALSE_ALARMS)
 
 
-def _choose(
+def by_rule(
     defective: np.ndarray, scores: np.ndarray, settings: params.OperatingPoint
 ) -> OperatingPoint:
+    """As `choose`, by the rule that is given, however few defects there are: but one, at least."""
     defective = np.asarray(defective, bool)
     scores = np.asarray(scores, float)  # between two float32 neighbours there is no threshold
     good = np.sort(scores[~defective])
@@ -102,35 +106,40 @@ def _choose(
     return OperatingPoint(_written(threshold, scores), rule, value, lowest, review=band)
 
 
-def choose_each(held_out: pd.DataFrame, settings: params.OperatingPoint) -> OperatingPoint:
+def choose_each(
+    held_out: pd.DataFrame, settings: params.OperatingPoint, taught: Collection[str]
+) -> OperatingPoint:
     """Choose the threshold of all images, and of each category one between that and its own.
 
     A category's own threshold is the common one, if that is as good for its images, or else the one
     that the rule chooses. It is drawn towards the common one, the more, the less its images tell it
     from that (empirical Bayes, Efron and Morris 1975, doi:10.2307/2285814): in log-odds, by the
     variance of its threshold when its images are drawn anew, against the variance between the
-    categories. Where a category lacks two images, or groups, of a kind, the common one holds.
+    categories. Where a category lacks two images, or groups, of a kind that the rule counts, the
+    common one holds.
 
-    Categories without defective images, beside others that have some, are judged by what is usual
-    and not by labels: they have thresholds as in a network of them alone.
+    Categories that are not taught, beside others that are, are judged by what is usual and not by
+    labels: the thresholds of each kind are chosen by themselves.
 
     Args:
         held_out: `defective`, `defect_probability`, `category`, and `group` where there are some,
             of images that the network was not fitted to.
+        taught: the categories with labelled defects in train.
     """
-    defective = held_out["defective"].astype(bool)
-    taught = defective.groupby(held_out["category"]).transform("any")
-    if settings.rule == "threshold" or taught.all() or not taught.any():
-        return _choose_drawn(held_out, settings)
-    good_only = _choose_drawn(held_out[~taught], settings)
-    names = held_out["category"][~taught].unique()
-    own = {str(name): good_only.by_category.get(name, good_only.threshold) for name in names}
-    found = _choose_drawn(held_out[taught], settings)
-    return replace(found, by_category=found.by_category | own)
+    defective, own = held_out["defective"].astype(bool), held_out["category"].isin(taught)
+    rest = held_out[~own & ~defective]
+    if settings.rule == "threshold" or defective[own].nunique() < 2 or rest.empty:
+        return _by_category(held_out, settings)
+    good_only, found = (_by_category(rows, settings) for rows in (rest, held_out[own]))
+    usual = {
+        str(name): good_only.by_category.get(name, good_only.threshold)
+        for name in rest["category"].unique()
+    }
+    return replace(found, by_category=found.by_category | usual, good_only=good_only)
 
 
-def _choose_drawn(held_out: pd.DataFrame, settings: params.OperatingPoint) -> OperatingPoint:
-    """As `choose_each`, where all categories have defective images, or none has."""
+def _by_category(held_out: pd.DataFrame, settings: params.OperatingPoint) -> OperatingPoint:
+    """As `choose_each`, of categories of one kind."""
     truth = held_out["defective"].to_numpy(bool)
     scores = held_out["defect_probability"].to_numpy(float)
     common = choose(truth, scores, settings)
@@ -144,8 +153,8 @@ def _choose_drawn(held_out: pd.DataFrame, settings: params.OperatingPoint) -> Op
             [kind[group[kind] == one] for one in np.unique(group[kind])]
             for kind in (rows[truth[rows]], rows[~truth[rows]])
         ]
-        if common.rule == "false_alarm_rate":
-            lots = lots[1:]  # good images alone decide
+        if common.rule == "false_alarm_rate":  # good images alone decide
+            rows, lots = rows[~truth[rows]], lots[1:]
         if min(map(len, lots)) < 2:
             continue
         own = _own(truth[rows], scores[rows], rule, common.threshold)
@@ -174,7 +183,7 @@ def _own(
     defective: np.ndarray, scores: np.ndarray, rule: params.OperatingPoint, common: float
 ) -> float:
     """The log-odds of a category's threshold: the common one where that decides the same."""
-    own = _choose(defective, scores, rule).threshold
+    own = by_rule(defective, scores, rule).threshold
     same = np.array_equal(scores >= own, scores >= common)
     return _log_odds(common if same else own)
 

@@ -12,7 +12,7 @@ from keras import layers
 from twinhead.backbones import outputs
 from twinhead.model import memory, readings
 from twinhead.model.patch_networks import PatchNetworks
-from twinhead.model.readings import COARSE, FINE, LEARNED, POOLED, READINGS
+from twinhead.model.readings import COARSE, FINE, LEARNED, PEAK, POOLED, READINGS
 
 WIDTHS = {"stage3": 40, "stage5": 112, "stage7": 320}
 """The maps that a patch is made of, and their channels."""
@@ -28,7 +28,7 @@ SEEN = "stage5"
 UNUSUAL = 2.5
 """A photograph that is more unusual than that is unknown: unlike all that was trained on."""
 FAR = 3.5
-"""A photograph is unknown, too, if its fine reading lies more than so many spreads above good ones.
+"""A photograph is unknown, too, if its oddest patch is odder by so many spreads than good ones'.
 
 Set by cross-fitted good photographs: docs/results.md has how many of them lie beyond.
 """
@@ -58,8 +58,7 @@ def attach(
 
     Returns `defect`, (batch, 1), the calibrated probability; `anomaly_map`, (batch, height, width),
     in spreads of good photographs, at 0 as odd as their oddest patches; and `unusual`, (batch, 1),
-    the photograph's distance from good ones, as a whole or of its oddest patches, 1 for a usual
-    one.
+    the photograph's distance from good ones, as a whole or of its oddest patch, 1 for a usual one.
     """
     categories = probabilities.shape[-1]
     category = readings.Likeliest(dtype="float32", name="likeliest")(probabilities)
@@ -121,6 +120,10 @@ def attach(
         name="map_score",
     )([*shown, category])
     start, end = pooled_place(SEEN)
+    peak = logarithm(readings.TopMean(0, dtype="float32", name=f"{PEAK}_top")(fine_map))
+    peak = readings.Standardise(categories, dtype="float32", name=f"{PEAK}_reading")(
+        [peak, category]
+    )
     return {
         "defect": readings.Calibrate(categories, dtype="float32", name="defect")([score, category]),
         "anomaly_map": layers.Reshape((height, width), dtype="float32", name="anomaly_map")(
@@ -128,7 +131,7 @@ def attach(
         ),
         "unusual": readings.Unusual(
             categories, start, end, UNUSUAL / FAR, dtype="float32", name="unusual"
-        )([deviation, given[READINGS.index(FINE)], category]),
+        )([deviation, peak, category]),
     }
 
 

@@ -17,7 +17,7 @@ from twinhead.errors import InputError
 from twinhead.model import heads, memory, patch_learning, readings, stacking
 from twinhead.model.detector import COARSE_MAP, FINE_MAPS, FOLDS, WIDTHS
 from twinhead.model.moments import Moments
-from twinhead.model.readings import COARSE, FINE, LEARNED, POOLED, READINGS
+from twinhead.model.readings import COARSE, FINE, LEARNED, PEAK, POOLED, READINGS
 from twinhead.model.training_data import Data
 
 LEAST_DEVIATION = 1e-3
@@ -57,7 +57,8 @@ def fit(model: keras.Model, given: Data, schedule: Schedule) -> pd.DataFrame:
     table = pd.DataFrame({"fold": fold}, index=train)
     table[FINE] = np.log(readings.top_mean(fine, readings.SHARE[FINE]))
     table[COARSE] = np.log(readings.top_mean(coarse, readings.SHARE[COARSE]))
-    table.loc[alone, [FINE, COARSE]] = np.nan
+    table[PEAK] = np.log(readings.top_mean(fine, 0))
+    table.loc[alone, [FINE, COARSE, PEAK]] = np.nan
     table[POOLED], table["unusual"] = _pooled(model, given, train, fold, alone, schedule, learns)
     table[LEARNED] = 0.0
     if learns:
@@ -306,7 +307,7 @@ def _combine(model: keras.Model, given: Data, table: pd.DataFrame) -> None:
 
     Adds `score` and `defect_probability` to the table, in each fold by the levels, weights and
     calibration of the others: a threshold that is chosen by them keeps its promise. Raises
-    `unusual` to what the oddest patches say, where that is more.
+    `unusual` to what the oddest patch says, where that is more.
     """
     category, defective = given.category[table.index], given.defective[table.index]
     values, fold = table[list(READINGS)].to_numpy(float), table["fold"].to_numpy()
@@ -315,6 +316,9 @@ def _combine(model: keras.Model, given: Data, table: pd.DataFrame) -> None:
     for place, name in enumerate(READINGS):
         reading = model.get_layer(f"{name}_reading")
         reading.assign(whole.mean[:, place], whole.spread[:, place])
+    peak = table[PEAK].to_numpy(float)
+    levels = stacking.fit_levels(peak, category, defective, given.categories)
+    model.get_layer(f"{PEAK}_reading").assign(*levels)
     for name in ("score", "map_score"):
         model.get_layer(name).weight.assign(whole.weight)
     calibrate = model.get_layer("defect")
@@ -325,7 +329,10 @@ def _combine(model: keras.Model, given: Data, table: pd.DataFrame) -> None:
     for part in range(FOLDS):
         own, others = fold == part, fold != part
         judge = stacking.judge(values[others], category[others], defective[others], labelled)
-        oddest = judge.standardised(values[own], category[own])[:, READINGS.index(FINE)]
-        table.loc[own, "unusual"] = np.maximum(table["unusual"][own], per_spread * oddest)
+        mean, spread = stacking.fit_levels(
+            peak[others], category[others], defective[others], given.categories
+        )
+        above = np.nan_to_num((peak[own] - mean[category[own]]) / spread[category[own]])
+        table.loc[own, "unusual"] = np.maximum(table["unusual"][own], per_spread * above)
         table.loc[own, "score"] = judge.score(values[own], category[own])
         table.loc[own, "defect_probability"] = judge.probability(values[own], category[own])

@@ -19,6 +19,8 @@ MAP_FLOORS = {FINE: -3.0, LEARNED: -3.0}
 """What is surely good is equally dark."""
 SHARE = {FINE: 0.01, COARSE: 0.03, LEARNED: 0.01}
 """The share of a photograph's patches, the oddest ones, whose mean is the photograph's reading."""
+PEAK = "peak"
+"""The fine distance of the oddest patch alone: it tells the unknown, and no probability."""
 RINGS = {FINE: 5, COARSE: 3}
 """Rings of cells along the map's border that have a level of their own, with all that is within."""
 LIMIT = 20.0
@@ -146,12 +148,12 @@ class Logarithm(layers.Layer):
 
 @registered
 class Unusual(layers.Layer):
-    """How unlike any good photograph of its category one is: [deviation, oddest, category].
+    """How unlike any good photograph of its category one is: [deviation, peak, category].
 
     deviation: (batch, values), the pooled maps in spreads of good ones. Its root mean square over
-    the values from `start` to `end`, in units of what is usual of good photographs. oddest: (batch,
-    1), the fine reading in spreads of good photographs; a spread is `per_spread` such units. Gives
-    the larger of the two, (batch, 1).
+    the values from `start` to `end`, in units of what is usual of good photographs. peak: (batch,
+    1), the oddest patch in spreads of those of good photographs; a spread is `per_spread` such
+    units. Gives the larger of the two, (batch, 1).
     """
 
     def __init__(
@@ -166,9 +168,9 @@ class Unusual(layers.Layer):
         self.usual = self.add_weight(shape=shape, initializer="ones", trainable=False, name="usual")
 
     def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
-        deviation, oddest, category = inputs
+        deviation, peak, category = inputs
         size = ops.sqrt(ops.mean(deviation[:, self.start : self.end] ** 2, axis=1, keepdims=True))
-        return ops.maximum(size / ops.take(self.usual, category, axis=0), self.per_spread * oddest)
+        return ops.maximum(size / ops.take(self.usual, category, axis=0), self.per_spread * peak)
 
     def get_config(self) -> dict:
         names = ("categories", "start", "end", "per_spread")

@@ -11,7 +11,10 @@ from twinhead.model.readings import READINGS, SCORE_FLOORS
 LEAST_SPREAD = 0.25
 """A category's spread of a reading counts as at least this share of the median category's."""
 SHRINK_POOLED, SHRINK_OWN, SHRINK_OFFSET = 64.0, 16.0, 0.25
-"""How strongly the weights are drawn to PRIOR, a category's weights and offset to those of all."""
+"""How strongly the weights are drawn to PRIOR, a category's weights and offset to those of all.
+
+The first two were chosen by a trial with 0 to 10 labels, which docs/results.md tells of.
+"""
 PRIOR = np.array([0.0, 1.0, 0.5, 0.0])
 """The readings' weights of a category without labelled defects."""
 LEAST = np.array([0.0, 0.2, 0.0, 0.0])
@@ -67,6 +70,8 @@ def judge(
         slope=np.ones(categories),
         offset=np.full(categories, GOOD_ONLY_OFFSET),
     )
+    if not (defective[labelled[category]] == 0).any():  # they have defects alone
+        labelled = np.ones(categories, bool)
     taught = labelled[category]
     category, truth = category[taught], defective[taught]
     if len(set(truth)) < 2:

@@ -28,6 +28,7 @@ SECTIONS = {
     "map": ("What its features tell apart", embedding_map.section),
     "loop": ("What people answered", loop.section),
     "learning": ("How it learned", learning.section),
+    "labels": ("What labelled defects add", comparison.labels),
     "comparison": ("One network or two", comparison.section),
     "origin": ("What it was made from", provenance.section),
 }

@@ -129,6 +129,10 @@ def rule(point: dict) -> str:
             return "nothing"
 
 
+def _good_only(point: dict | None) -> str | None:
+    return None if point is None else rule(point | {"rule": "false_alarm_rate"})
+
+
 def headline(results: Results) -> dict:
     """The metrics of all splits, and what simple guesses reach."""
     judged = results.judged
@@ -146,6 +150,7 @@ def headline(results: Results) -> dict:
         "chosen_on": judged.get("threshold_chosen_on"),
         "by_hand": judged.get("operating_point", {}).get("rule") == "threshold",
         "rule": rule(judged.get("operating_point", {})),
+        "good_only": _good_only(judged.get("operating_point", {}).get("good_only")),
         "unknown": judged[splits.TEST].get("unknown"),
         "twins": judged[splits.TEST].get("twins"),
         "far": likeness.FAR,

@@ -11,6 +11,8 @@ from twinhead.dataset.store import Store
 from twinhead.ingest import quality
 from twinhead.review import held_out, improvement
 
+LABELS_TABLE, LABELS_CURVE = paths.ADDED_BY_LABELS / "table.md", paths.ADDED_BY_LABELS / "curve.png"
+"""What `benchmarks/detector.py few --into docs/labels` writes."""
 STAGES = ("index", "split", "train", "evaluate", "embed", "explain")
 
 
@@ -35,6 +37,8 @@ class Results:
     defect head."""
     round: improvement.Improvement | None = None
     """What the last round of answers changed; None before there was one."""
+    labels: str = ""
+    """The table in docs/labels, where `benchmarks/detector.py few` writes, of whichever images."""
 
     @property
     def test(self) -> pd.DataFrame:
@@ -53,8 +57,10 @@ def read(settings: params.Params) -> Results:
     )
     numbers = pd.Series(predictions.index, predictions["path"])
     embedding.index = numbers[embedding["path"]].to_numpy()
-    known = paths.COMPARISON
-    compared = known.read_text(encoding="utf-8") if known.exists() else ""
+    compared, labels = (
+        path.read_text(encoding="utf-8") if path.exists() else ""
+        for path in (paths.COMPARISON, LABELS_TABLE)
+    )
     stored, odd = pixels.load(paths.PIXELS), quality.read(paths.REMARKS)
     said = None
     if "defect_probability" in predictions:
@@ -71,4 +77,5 @@ def read(settings: params.Params) -> Results:
         compared,
         said,
         improvement.last(),
+        labels,
     )
