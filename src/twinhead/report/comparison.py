@@ -16,6 +16,7 @@ BEGIN, END = "<!-- comparison -->\n", "<!-- /comparison -->"
 DECIDING = ("backbones", "dataset", "evaluation", "ingest", "model", "partition")
 """Folders of twinhead whose code decides the tables."""
 AFTER = ("embed.", "explain.", "tracking.")
+"""Params of what follows the figures."""
 VARIED = (
     "model.backbone", "model.tasks", "data.image_size", "train.schedule", "train.precision",
     "train.seed", "evaluate.", *AFTER,
