@@ -12,7 +12,7 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 import pytest
-from conftest import APART, Workspace, environment, free_port
+from conftest import Workspace, apart, environment, free_port
 from mlflow.tracking import MlflowClient
 from mlflow.types import DataType
 from served import Served
@@ -70,7 +70,9 @@ def test_the_server_answers_as_predict_does(server, finished, folder):
         row = table.loc[Path(predicted.pop("path")).relative_to(folder).as_posix()]
         assert list(served) == list(predicted)
         for other in (predicted["defect_probability"], row["defect_probability"]):
-            assert served["defect_probability"] == pytest.approx(other, abs=APART)
+            assert served["defect_probability"] == pytest.approx(
+                other, abs=apart(served["category"])
+            )
         assert served["category"] == predicted["category"] == row["category_predicted"]
         assert served["defective"] == predicted["defective"] == bool(row["defect_predicted"])
         assert served["known"] == predicted["known"] == bool(row["known"])

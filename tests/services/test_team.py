@@ -26,7 +26,7 @@ import psutil
 import psycopg2
 import pytest
 import yaml
-from conftest import APART, REPOSITORY, Workspace, begun, environment, forking, free_port
+from conftest import REPOSITORY, Workspace, begun, environment, forking, free_port
 from database import Database
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
@@ -345,7 +345,7 @@ def test_the_champion_is_served_from_the_server(ann, champion):
         served = json.load(answer)["predictions"]
     for one, other in zip(served, answers, strict=True):
         assert one["category"] == other["category"] and one["defective"] == other["defective"]
-        assert one["defect_probability"] == pytest.approx(other["defect_probability"], abs=APART)
+        assert one["defect_probability"] == pytest.approx(other["defect_probability"], abs=1e-4)
 
 
 def test_a_clone_elsewhere_pulls_the_results_and_has_nothing_to_run(pushed, bob):

@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow.dataset
 import pyarrow.fs
 import pytest
-from conftest import APART, REPOSITORY, Workspace
+from conftest import REPOSITORY, Workspace
 from test_hostile_images import READ, REFUSED
 
 from twinhead import edge, paths
@@ -150,7 +150,7 @@ def test_the_answers_are_those_of_predict(spark, finished, folder, tmp_path):
         assert row["category"] == trained[path]["category"]
         assert row["defective"] == trained[path]["defective"]
         assert row["defect_probability"] == pytest.approx(
-            trained[path]["defect_probability"], abs=APART
+            trained[path]["defect_probability"], abs=1e-4
         )
         drawn = tmp_path / "drawn" / f"{Path(path).relative_to(source)}.heat.png"
         assert urlopen(row["heat_map"]).read() == drawn.read_bytes()
@@ -298,7 +298,7 @@ def test_the_documented_udf_and_batch_function_answer_as_the_model(
         for row in map(pyspark.sql.Row.asDict, rows):
             (expected,) = model.answer([row.pop("path").removeprefix("file:")])
             assert row == {
-                name: pytest.approx(value, abs=APART) if isinstance(value, float) else value
+                name: pytest.approx(value, abs=1e-4) if isinstance(value, float) else value
                 for name, value in expected.items()
             }
 
