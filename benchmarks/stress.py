@@ -9,13 +9,20 @@ called unknown of the good ones; and which categories suffer most. With --evened
 photograph is first brought to the mean brightness of its category's good training photographs, by
 one factor, as a camera's automatic exposure would: what of the damage can be mended so?
 
+With --vary FOLDER it answers for nothing. It leaves a data set there: links to the workspace's
+photographs, each in the split that it has, and a copy of each good one of train and val, altered by
+chance in light, focus, noise and JPEG, in the same split. Train on it, and see whether that mends
+the damage; the test photographs are the same.
+
     python benchmarks/stress.py [--work FOLDER] [--only brightness ...] [--evened]
+    python benchmarks/stress.py --vary FOLDER
 """
 
 import argparse
 import io
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,7 +32,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageFilter
 
-from twinhead import evaluation, files, paths
+from twinhead import evaluation, files, params, paths
 from twinhead.dataset import catalog, features, pixels, splits, tables
 from twinhead.evaluation import baselines, intervals, operating_point
 from twinhead.params import OperatingPoint
@@ -96,6 +103,20 @@ def evened(image: np.ndarray, level: float) -> np.ndarray:
     return np.clip(image * (level / max(image.mean(), 1.0)), 0, 255).round().astype(np.uint8)
 
 
+def varied(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A photograph as the same line may take it another day: each of four changes by even odds."""
+    drawn = (
+        brighter(rng.uniform(-0.2, 0.2)),
+        blurred(rng.uniform(0, 1.5)),
+        noisy(rng.uniform(0, 5)),
+        compressed(int(rng.uniform(50, 95))),
+    )
+    for alter in drawn:
+        if rng.random() < 0.5:
+            image = alter(image, rng)
+    return image
+
+
 ALTERATIONS: dict[str, Alter] = {
     AS_IT_IS: lambda image, rng: image,
     **{f"brightness {by:+.0%}": brighter(by) for by in (-0.4, -0.2, -0.1, 0.1, 0.2, 0.4)},
@@ -150,6 +171,32 @@ def main(work: Path | None, only: list[str], even: bool) -> None:
     print("\n".join(lines))
     print("\n| altered | lowest AUROC | most false alarms |\n|---|---|---|")
     print("\n".join(worst))
+
+
+def vary(into: Path) -> None:
+    """The data set of the workspace, with an altered copy of each good one of train and val.
+
+    Raises:
+        FileExistsError: into is there.
+    """
+    frame, images = catalog.read(paths.CATALOG), pixels.load(paths.PIXELS)
+    root = Path(params.load().data.root).resolve()
+    split = splits.read(paths.SPLITS)
+    into.mkdir(parents=True)
+    listed = []
+    for row, photograph in frame.iterrows():
+        for path in filter(None, (photograph["path"], photograph["mask"])):
+            link = into / path
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(root / path)
+        listed.append((photograph["path"], split[row]))
+        if photograph["defective"] or split[row] == splits.TEST:
+            continue
+        copy = Path(photograph["path"]).with_suffix(".varied.png")
+        altered = varied(images[row], np.random.default_rng((row, 8)))
+        Image.fromarray(altered).save(into / copy)
+        listed.append((copy.as_posix(), split[row]))
+    files.write_table(pd.DataFrame(listed, columns=["path", "split"]), into / "splits.csv")
 
 
 def brightness(frame: pd.DataFrame, split: pd.Series, images: pixels.Store) -> dict[str, float]:
@@ -253,7 +300,11 @@ if __name__ == "__main__":
     kinds = sorted({name.split()[0] for name in ALTERATIONS} - {"as"})
     parser.add_argument("--only", nargs="+", choices=kinds, default=[])
     parser.add_argument("--evened", action="store_true", help="bring back the mean brightness")
+    parser.add_argument("--vary", type=Path, metavar="FOLDER", help="leave a data set there")
     given = parser.parse_args()
+    if given.vary:
+        vary(given.vary)
+        sys.exit()
     if given.work:
         given.work.mkdir(parents=True, exist_ok=True)
     main(given.work, given.only, given.evened)
