@@ -56,7 +56,9 @@ def overlay(
     """
     # Fixed places: there may be hundreds of figures, and finding a layout means drawing each twice.
     figure = Figure(figsize=(9.4, 3.65))
-    photograph, marked, heated = (figure.add_axes((left, 0.09, 0.295, 0.74)) for left in LEFT)
+    photograph, marked, heated = (
+        figure.add_axes((left, 0.09, 0.295, 0.74), xticks=[], yticks=[]) for left in LEFT
+    )
     for axes in (photograph, marked, heated):
         axes.imshow(image)
         axes.set_axis_off()
