@@ -1,20 +1,26 @@
 """Answers a second from stored pixels: OpenVINO and TensorFlow, in one run and in turns.
 
     python benchmarks/engine.py --categories 1 4 15
+    python benchmarks/engine.py --workspace FOLDER
 
 The whole network, from the photograph's pixels to category, probability and anomaly map, with
 pretrained weights and a memory of drawn patches: how fast it answers doesn't depend on what it has
 learned. Both engines are asked as `predict` asks them, in batches, and one photograph at a time.
 On a busy machine the processor's seconds hold better than the clock's.
+
+The second asks both for a finished workspace's photographs of val and test: how far their answers
+are apart, and how many photographs they decide alike.
 """
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import process_memory
@@ -34,8 +40,13 @@ def main() -> None:
     parser.add_argument("--categories", type=int, nargs="+", default=[1, 4, 15])
     parser.add_argument("--size", type=int, default=320)
     parser.add_argument("--memory", type=int, default=2000)
+    parser.add_argument("--workspace", type=Path, metavar="FOLDER")
     parser.add_argument("--start", choices=ENGINES, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.workspace:
+        os.chdir(options.workspace)
+        agree()
+        return
     for categories in options.categories:
         if options.start:
             start(options.start, options.size, categories, options.memory)
@@ -80,6 +91,37 @@ def compare(size: int, categories: int, memory: int) -> None:
              for key in answers[ENGINES[0]]}  # fmt: skip
     print("  apart by at most", ", ".join(f"{key} {value:.1e}" for key, value in apart.items()))
     print(f"  load {load()}", flush=True)
+
+
+def agree() -> None:
+    """Print how far the engines' answers are apart, and how many are decided alike."""
+    from twinhead import engine, evaluation, paths
+    from twinhead.dataset import pixels, splits, tables
+    from twinhead.model import detector, network
+
+    known, images = tables.read(paths.PREDICTIONS), pixels.load(paths.PIXELS)
+    judged = json.loads(paths.metrics("evaluate").read_text(encoding="utf-8"))
+    rows = np.flatnonzero(known["split"].isin([splits.VAL, splits.TEST]))
+    names = np.array(sorted(known["category"].unique()))
+    model = network.load(paths.MODEL)
+    found, decided = {}, {}
+    for name in ENGINES:
+        run = getattr(engine, name)(model)
+        batches = [run(images[rows[n : n + BATCH]]) for n in range(0, len(rows), BATCH)]
+        told = {key: np.concatenate([batch[key] for batch in batches]) for key in batches[0]}
+        found[name] = {key: told[key] for key in ("category", "defect", "unusual") if key in told}
+        answers = known.loc[rows, ["path", "category", "defective"]].assign(
+            category_predicted=names[told["category"].argmax(axis=1)],
+            defect_probability=told["defect"][:, 0],
+            known=(told["unusual"][:, 0] <= detector.UNUSUAL).astype(int),
+        )
+        answers = evaluation.decide(answers, judged)
+        decided[name] = answers[["category_predicted", "defect_predicted", "known"]]
+    one, other = (found[name] for name in ENGINES)
+    for key in one:
+        print(f"{key}: apart by at most {np.abs(one[key] - other[key]).max():.1e}")
+    alike = (decided[ENGINES[0]] == decided[ENGINES[1]]).all(axis=1)
+    print(f"{alike.sum()} of {len(rows)} photographs of val and test are decided alike")
 
 
 def start(name: str, size: int, categories: int, memory: int) -> None:

@@ -129,8 +129,9 @@ ALTERATIONS: dict[str, Alter] = {
 
 
 def main(work: Path | None, only: list[str], even: bool) -> None:
+    import keras
+
     from twinhead import engine
-    from twinhead.backbones import extraction
     from twinhead.model import network
 
     frame, images = catalog.read(paths.CATALOG), pixels.load(paths.PIXELS)
@@ -138,7 +139,8 @@ def main(work: Path | None, only: list[str], even: bool) -> None:
     judged = json.loads(paths.metrics("evaluate").read_text(encoding="utf-8"))
     names = np.array(catalog.categories(frame))
     model = network.load(paths.MODEL)
-    trunk = engine.fastest(extraction.trunk(images.shape[1]))
+    pooled = {features.POOLED: network.trunk(model).output[features.POOLED]}
+    ask = engine.fastest(keras.Model(model.input, {**model.output, **pooled}))
     logistic, threshold = regression(known)
     split = splits.read(paths.SPLITS)
     rows = np.flatnonzero(split == splits.TEST)
@@ -152,7 +154,7 @@ def main(work: Path | None, only: list[str], even: bool) -> None:
         if file and file.exists():
             found = tables.read(file)
         else:
-            found = answer(name, rows, images, known, model, trunk, logistic, names, levels)
+            found = answer(name, rows, images, known, ask, logistic, names, levels)
             if file:
                 files.write_table(found, file)
         decided = evaluation.decide(found, judged)
@@ -223,19 +225,18 @@ def answer(
     rows: np.ndarray,
     images: pixels.Store,
     known: pd.DataFrame,
-    model: object,
-    trunk: Callable,
+    ask: Callable,
     logistic: object,
     names: np.ndarray,
     levels: dict[str, float] | None,
 ) -> pd.DataFrame:
     """The answers for these rows' photographs, altered, as a table of predictions.
 
+    ask: gives the network's answers for photographs, and their pooled features.
     levels: by category, to which brightness each is brought; None leaves it.
     """
-    from twinhead.model import detector, network
+    from twinhead.model import detector
 
-    part = network.answering_part(model)
     columns: dict[str, list] = {"category_predicted": [], "defect_probability": [], "known": [],
                                 "logistic": []}  # fmt: skip
     for start in range(0, len(rows), BATCH):
@@ -246,14 +247,11 @@ def answer(
         if levels:
             wanted = [levels[category] for category in known["category"][some]]
             altered = np.stack([evened(*pair) for pair in zip(altered, wanted, strict=True)])
-        described = trunk(np.resize(altered, (BATCH, *altered.shape[1:])).astype(np.float32))
-        told = part({key: described[key] for key in part.input}, training=False)
-        told = {key: np.asarray(values)[: len(some)] for key, values in told.items()}
+        told = ask(altered)
         columns["category_predicted"] += names[told["category"].argmax(axis=1)].tolist()
         columns["defect_probability"] += told["defect"][:, 0].tolist()
         columns["known"] += (told["unusual"][:, 0] <= detector.UNUSUAL).astype(int).tolist()
-        pooled = described[features.POOLED][: len(some)]
-        columns["logistic"] += logistic.predict_proba(pooled)[:, 1].tolist()
+        columns["logistic"] += logistic.predict_proba(told[features.POOLED])[:, 1].tolist()
     facts = [
         column
         for column in ("path", "split", "category", "defect_type", "defective", "group")
