@@ -175,15 +175,14 @@ def main(work: Path | None, only: list[str], even: bool) -> None:
     print("\n".join(worst))
 
 
-def vary(into: Path) -> None:
-    """The data set of the workspace, with an altered copy of each good one of train and val.
+def vary(
+    frame: pd.DataFrame, split: pd.Series, images: pixels.Store, root: Path, into: Path
+) -> None:
+    """Leave a data set in `into`: links to that of root, and altered copies of good photographs.
 
-    Raises:
-        FileExistsError: into is there.
+    Only those of train and val have a copy. Its splits.csv gives each photograph its split, and a
+    copy that of its photograph. Raises FileExistsError where `into` is there.
     """
-    frame, images = catalog.read(paths.CATALOG), pixels.load(paths.PIXELS)
-    root = Path(params.load().data.root).resolve()
-    split = splits.read(paths.SPLITS)
     into.mkdir(parents=True)
     listed = []
     for row, photograph in frame.iterrows():
@@ -192,12 +191,12 @@ def vary(into: Path) -> None:
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(root / path)
         listed.append((photograph["path"], split[row]))
-        if photograph["defective"] or split[row] == splits.TEST:
+        if photograph["defective"] or split[row] not in (splits.TRAIN, splits.VAL):
             continue
-        copy = Path(photograph["path"]).with_suffix(".varied.png")
+        copy = f"{photograph['path']}.varied.png"
         altered = varied(images[row], np.random.default_rng((row, 8)))
         Image.fromarray(altered).save(into / copy)
-        listed.append((copy.as_posix(), split[row]))
+        listed.append((copy, split[row]))
     files.write_table(pd.DataFrame(listed, columns=["path", "split"]), into / "splits.csv")
 
 
@@ -301,7 +300,9 @@ if __name__ == "__main__":
     parser.add_argument("--vary", type=Path, metavar="FOLDER", help="leave a data set there")
     given = parser.parse_args()
     if given.vary:
-        vary(given.vary)
+        root = Path(params.load().data.root).resolve()
+        known = catalog.read(paths.CATALOG), splits.read(paths.SPLITS), pixels.load(paths.PIXELS)
+        vary(*known, root, given.vary)
         sys.exit()
     if given.work:
         given.work.mkdir(parents=True, exist_ok=True)

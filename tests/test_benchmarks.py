@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import REPOSITORY
+from conftest import REPOSITORY, built_in
 
 from twinhead import params, paths
 from twinhead.backbones import weights
@@ -94,6 +94,20 @@ def test_altered_photographs_keep_their_shape_and_repeat():
         assert np.array_equal(altered, image) == (name == stress.AS_IT_IS), name
     darker = stress.ALTERATIONS["brightness -40%"](image, np.random.default_rng(1))
     assert np.abs(darker - 0.6 * image).max() <= 0.5
+
+
+def test_a_varied_data_set_keeps_the_splits_and_has_copies_of_good_ones(built, split, tmp_path):
+    load("stress").vary(built.frame, split, built.pixels, built.root, tmp_path / "varied")
+    made = built_in(tmp_path / "made", tmp_path / "varied").frame.set_index("path")
+    before = built.frame.assign(split=split).set_index("path")
+    assert (made["given"][before.index] == before["split"]).all()
+    assert (made["sha256"][before.index] == before["sha256"]).all()
+    copies = made.drop(before.index)
+    of = before.loc[copies.index.str.removesuffix(".varied.png")]
+    assert (copies["given"].to_numpy() == of["split"].to_numpy()).all()
+    copied = (before["defective"] == 0) & before["split"].isin(["train", "val"])
+    assert sorted(of.index) == sorted(before.index[copied])
+    assert not set(copies["sha256"]) & set(before["sha256"])
 
 
 def test_the_repository_of_ten_photographs_more_has_all_that_a_stage_reads():
