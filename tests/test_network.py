@@ -22,6 +22,11 @@ DETECTED = {"anomaly_map", "unusual"}
 PRETRAINED = PAPER.model_copy(update={"backbone": "efficientnet_lite0"})
 
 
+def answered(model: keras.Model, given: np.ndarray | dict) -> dict[str, np.ndarray]:
+    """What it answers, by a call: `predict` would trace a graph for each of these networks."""
+    return {name: values.numpy() for name, values in model(given, training=False).items()}
+
+
 @pytest.fixture(scope="module")
 def paper() -> keras.Model:
     return network.build(PAPER, image_size=224, categories=15, seed=1)
@@ -61,8 +66,8 @@ def test_the_papers_layers_are_the_papers(paper: keras.Model) -> None:
 @pytest.mark.parametrize("settings", [PAPER, PRETRAINED])
 def test_each_task_has_its_answer(settings: params.Model, tasks: list[str]) -> None:
     model = network.build(settings.model_copy(update={"tasks": tasks}), 64, 3, seed=1)
-    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
-    answers = model.predict(images, verbose=0)
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.float32)
+    answers = answered(model, images)
     assert network.detects(model) == (settings is PRETRAINED and "defect" in tasks)
     assert set(answers) == set(tasks) | (DETECTED if network.detects(model) else set())
     if "category" in tasks:
@@ -118,11 +123,10 @@ def test_moments_are_those_of_all_images_at_once() -> None:
 def test_features_and_what_follows_them_make_the_whole_network(pretrained: keras.Model) -> None:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (3, 64, 64, 3)).astype(np.float32)
-    features = network.trunk(pretrained).predict(images, verbose=0)
+    features = answered(network.trunk(pretrained), [images])
     network.adapt(pretrained, moments(features["pooled"], [0, 1, 2], [0, 0, 0]))
     part = network.answering_part(pretrained)
-    whole, after = (model.predict(given, verbose=0) for model, given in
-                    ((pretrained, images), (part, features)))  # fmt: skip
+    whole, after = answered(pretrained, images), answered(part, features)
     assert set(after) == set(whole)
     for name in whole:
         np.testing.assert_allclose(after[name], whole[name], rtol=1e-4, atol=1e-5)
@@ -131,10 +135,10 @@ def test_features_and_what_follows_them_make_the_whole_network(pretrained: keras
 def test_the_part_that_is_trained_gives_the_heads_own_probabilities(pretrained) -> None:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (3, 64, 64, 3)).astype(np.float32)
-    pooled = network.trunk(pretrained).predict(images, verbose=0)["pooled"]
+    pooled = answered(network.trunk(pretrained), [images])["pooled"]
     tasks = ["category", "defect"]
     of_images, of_features = (
-        network.learning_part(pretrained, tasks, stored).predict(given, verbose=0)
+        answered(network.learning_part(pretrained, tasks, stored), given)
         for stored, given in ((False, images), (True, pooled))
     )
     assert set(of_images) == set(of_features) == set(tasks)
@@ -147,8 +151,7 @@ def test_the_part_that_is_trained_gives_the_heads_own_probabilities(pretrained) 
 def test_the_backbone_of_the_features_is_that_of_the_network(pretrained: keras.Model) -> None:
     images = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3)).astype(np.float32)
     alone, own = (
-        trunk.predict(images, verbose=0)
-        for trunk in (extraction.trunk(64), network.trunk(pretrained))
+        answered(trunk, images) for trunk in (extraction.trunk(64), network.trunk(pretrained))
     )
     assert set(alone) == set(own)
     for name in own:
@@ -172,13 +175,13 @@ def test_equal_networks_are_equal_files_on_another_day(
 @pytest.mark.parametrize("settings", [PAPER, PRETRAINED])
 def test_a_saved_network_answers_as_before(settings: params.Model, tmp_path: Path) -> None:
     model = network.build(settings, 32, 3, seed=5)
-    images = np.random.default_rng(1).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    images = np.random.default_rng(1).integers(0, 256, (2, 32, 32, 3)).astype(np.float32)
     if settings is PRETRAINED:
         features = np.random.default_rng(2).normal(size=(6, 1408)).astype(np.float32)
         network.adapt(model, moments(features, [0, 0, 1, 1, 2, 2], [0] * 6))
     network.save(model, tmp_path / "model.keras")
-    again = network.load(tmp_path / "model.keras").predict(images, verbose=0)
-    for task, answers in model.predict(images, verbose=0).items():
+    again = answered(network.load(tmp_path / "model.keras"), images)
+    for task, answers in answered(model, images).items():
         np.testing.assert_array_equal(answers, again[task])
 
 
