@@ -74,6 +74,15 @@ def test_where_most_are_unknown_the_advice_begins_with_what_the_camera_shows():
         assert comparison.ADVICE["brightness"] in said
 
 
+def test_another_product_that_is_called_defective_is_told_as_unknown():
+    rng = np.random.default_rng(0)
+    now = table(rng, 100, score=20, unusual=20, brightness=-3)
+    found = compare(now, table(rng, 200))
+    assert found.alarms == found.unknown == 1
+    assert comparison.UNKNOWN in set(found.table["measure"][found.table["drifted"]])
+    assert comparison.advice(found, "photos").startswith(comparison.ADVICE[comparison.UNKNOWN])
+
+
 def test_undisturbed_days_alarm_no_oftener_than_promised():
     """A hundred of them; benchmarks/drift.py has a thousand, of real photographs."""
     rng, promised = np.random.default_rng(0), 0.05

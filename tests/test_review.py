@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -460,8 +461,21 @@ def test_the_test_images_answers_are_kept_for_the_next_network(sitting, finished
     assert np.allclose(kept["defect_probability"], test["defect_probability"])
 
 
+def test_what_earlier_networks_said_stays_for_an_answer_that_is_undone(sitting, tmp_path):
+    from twinhead.review import photographs
+
+    served = sitting()
+    number = int(served.review.candidates.table.index[0])
+    ask(served, page(served, "answer"), {"number": number, "label": "good"})
+    other = replace(served.review.candidates, model="f" * 12)
+    photographs.snapshot(other, tmp_path / "round.csv")
+    kept = pd.read_csv(tmp_path / "round.csv").groupby("model").size()
+    assert len(kept) == 2 and kept.nunique() == 1
+
+
 def test_pictures_come_by_number(sitting):
     served = sitting()
+    assert ask(served, page(served, f"photograph/{'9' * 5000}"))[0] == 404
     number = int(served.review.candidates.table.index[0])
     for place, start in (
         (f"photograph/{number}", b"\xff\xd8"), (f"heat/{number}", b"\x89PNG"),
@@ -563,6 +577,30 @@ def test_what_is_answered_is_not_asked_again_but_what_contradicts_is(sitting, tm
     assert again["reason"].iloc[0] == queue.CONTRADICTION
 
 
+def test_a_contradiction_about_a_photograph_of_an_earlier_review_is_asked_again(
+    sitting, tmp_path, monkeypatch
+):
+    image, _ = photograph(np.random.default_rng(5), *RED, defective=True)
+    file = save(image, tmp_path / "reviewed/0.png")
+    monkeypatch.setattr(paths, "REVIEWED", file.parent)
+    for label, who in (("good", "ann"), ("defective", "bob")):
+        given = row(digest_of(file), label, who=who, path=file.as_posix())
+        record.append(given, tmp_path / "answers.csv")
+    served = sitting()
+    table = served.review.candidates.table
+    assert table["file"].iloc[0] == file and table["reason"].iloc[0] == queue.CONTRADICTION
+    number = int(table.index[0])
+    assert ask(served, page(served, f"heat/{number}"))[0] == 200
+    assert ask(served, page(served, "answer"), {"number": number, "label": "good"})[0] == 200
+    (settled,) = answers.load(tmp_path / "answers.csv").standing["path"]
+    assert settled == file.as_posix() and len(list(file.parent.iterdir())) == 1
+
+
+def test_a_kind_that_was_answered_before_is_offered_again(sitting, tmp_path):
+    record.append(row("f" * 64, "defective", defect_type="rust"), tmp_path / "answers.csv")
+    assert "rust" in sitting().review.state()["types"]["bolt"]
+
+
 def test_an_answer_to_a_contradiction_settles_it(sitting, tmp_path):
     digest = sitting().review.candidates.table["sha256"].iloc[0]
     for label, time in (("good", "10"), ("defective", "11")):
@@ -576,7 +614,7 @@ def test_an_answer_to_a_contradiction_settles_it(sitting, tmp_path):
 
 
 def test_in_a_browser_by_keyboard_alone(sitting, tmp_path):
-    """Good, defective with a new kind, with the same kind again, not usable, skip and undo.
+    """Good, defective with a new kind, undo, the same kind again, not usable, skip and undo.
 
     A skip while an answer is on its way does nothing: no photograph is lost by it.
     """
@@ -597,8 +635,8 @@ def test_in_a_browser_by_keyboard_alone(sitting, tmp_path):
             assert shown.run(inside), f"wider than {width}"
         shown.run("press('g'); press('s')")
         shown.wait("document.getElementById('progress').textContent.startsWith('1 ')")
-        steps = [("d", None), ("dent", None), ("Enter", 2), ("d", None), ("1", 3),
-                 ("x", 4), ("s", None), ("g", 5), ("u", 4)]  # fmt: skip
+        steps = [("d", None), ("dent", None), ("Enter", 2), ("u", 1), ("d", None), ("1", 2),
+                 ("x", 3), ("s", None), ("g", 4), ("u", 3)]  # fmt: skip
         for key, answered in steps:
             shown.press(key) if len(key) == 1 or key == "Enter" else shown.type(key)
             if answered is not None:
@@ -609,8 +647,8 @@ def test_in_a_browser_by_keyboard_alone(sitting, tmp_path):
         shown.press("q")
         shown.wait("!document.getElementById('end').hidden")
     found = answers.read(tmp_path / "answers.csv")
-    assert list(found["sha256"]) == list(order["sha256"].iloc[:4])
-    assert list(found["label"]) == ["good", "defective", "defective", "unusable"]
+    assert list(found["sha256"]) == list(order["sha256"].iloc[:3])
+    assert list(found["label"]) == ["good", "defective", "unusable"]
     assert found["defect_type"].iloc[1] == "dent"
 
 
@@ -662,6 +700,12 @@ def test_equal_networks_differ_in_nothing():
     found = improvement.compare(table.assign(threshold=0.5), given("f" * 64), round_of(table))
     assert found.judged["test"]["auroc"]["difference"] == 0
     assert improvement.verdict(found).startswith("no sure difference")
+
+
+def test_without_a_test_image_of_both_nothing_is_said():
+    table = told([0.1, 0.9], [0, 1])
+    found = improvement.compare(table.assign(threshold=0.5), given("f" * 64), round_of(table[:0]))
+    assert improvement.verdict(found).startswith("no test image was seen by both")
 
 
 def test_only_images_that_both_have_seen_are_compared():

@@ -2,11 +2,12 @@
 
 The reference is held out: the good training images as they were cross-fitted. What is called
 defective counts on neither side, so that a day of many defects is no drift; what has drifted is
-noticed below the threshold, too. Where too few are left below it, as when a lamp has failed, how
-all of them look is compared. Each measure gets a two-sample Kolmogorov-Smirnov test, which asks
-the same as whether the scores' p-values by the reference are uniform, and allows for the
-reference's own size. The share of unknown ones gets Fisher's exact test. All p-values together are
-held to one false-alarm rate (Holm 1979, www.jstor.org/stable/4615733).
+noticed below the threshold, too. Where too few are left below it, as when a lamp has failed or
+another product comes, how all of them look is compared. Each measure gets a two-sample
+Kolmogorov-Smirnov test, which asks the same as whether the scores' p-values by the reference are
+uniform, and allows for the reference's own size. The share of unknown ones gets Fisher's exact
+test. All p-values together are held to one false-alarm rate (Holm 1979,
+www.jstor.org/stable/4615733).
 """
 
 from collections.abc import Callable, Iterator
@@ -54,7 +55,7 @@ class Drift:
     alarms: float
     """The share of photographs that were called defective."""
     unknown: float
-    """The share that isn't, and looks like nothing that was trained on."""
+    """The share that looks like nothing that was trained on, whatever it was called."""
     photographs: int
 
     @property
@@ -85,24 +86,22 @@ def compare(
         if len(own) < LEAST or len(known) < LEAST:
             few[str(category)] = len(own)
             continue
+        # Nearly all is called defective: how does all of it look?
+        sides = (passed, known) if len(passed) >= LEAST else (own, usual)
         for name in MEASURES:
-            sides = passed, known
-            if len(passed) < LEAST:  # nearly all is called defective: how does all of it look?
-                if name not in LOOKS:
-                    continue
-                sides = own, usual
+            if name not in LOOKS and len(passed) < LEAST:
+                continue
             one, other = (side[name].to_numpy() for side in sides)
             rows.append((category, name, np.median(other), np.median(one), _test(one, other, name)))
-        if len(passed) >= LEAST:
-            strange, before = passed["unusual"] > unusual, known["unusual"] > unusual
-            table = [[strange.sum(), (~strange).sum()], [before.sum(), (~before).sum()]]
-            p = float(fisher_exact(table, alternative="greater").pvalue)
-            rows.append((category, UNKNOWN, before.mean(), strange.mean(), p))
+        strange, before = (side["unusual"] > unusual for side in sides)
+        table = [[strange.sum(), (~strange).sum()], [before.sum(), (~before).sum()]]
+        p = float(fisher_exact(table, alternative="greater").pvalue)
+        rows.append((category, UNKNOWN, before.mean(), strange.mean(), p))
     found = pd.DataFrame(rows, columns=["category", "measure", "usual", "now", "p"])
     found["adjusted"] = holm(found["p"].to_numpy(float))
     found["drifted"] = found["adjusted"] <= false_alarms
     alarms = now["score"] >= now["category"].map(threshold_of).astype(float)
-    unknown = ~alarms & (now["unusual"] > unusual)
+    unknown = now["unusual"] > unusual
     return Drift(found, few, float(alarms.mean()), float(unknown.mean()), len(now))
 
 
@@ -127,6 +126,11 @@ def advice(found: Drift, folder: str) -> str:
     return f"{first}; if it is meant to be so, `twinhead review {folder}` and `dvc repro`"
 
 
+def shown(p: float) -> str:
+    """A p-value to read: 0 would say more than a test can."""
+    return f"{p:.2g}" if p >= 1e-16 else "<1e-16"
+
+
 def nothing(found: Drift) -> str:
     """Why there is no test of any category."""
     few = max(found.few.values()) < LEAST
@@ -142,7 +146,7 @@ def lines(found: Drift) -> Iterator[str]:
         mark = "  DRIFT" if row.drifted else ""
         yield (
             f"{row.category:{width}}  {TITLES[row.measure]:18}  {row.usual:8.3g}  {row.now:8.3g}"
-            f"  {row.adjusted:8.2g}{mark}"
+            f"  {shown(row.adjusted):>8}{mark}"
         )
     for name, count in found.few.items():
         yield f"{name:{width}}  too few photographs to say anything: {count}"

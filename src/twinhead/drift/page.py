@@ -121,7 +121,8 @@ def _tests(found: Drift, plot: Path) -> dict:
 def _cells(row: pd.Series) -> list[str]:
     kind = "{:.1%}" if row["measure"] == comparison.UNKNOWN else "{:.3g}"
     shown = [kind.format(row[name]) for name in ("usual", "now")]
-    return [row["category"], comparison.TITLES[row["measure"]], *shown, f"{row['adjusted']:.2g}"]
+    title = comparison.TITLES[row["measure"]]
+    return [row["category"], title, *shown, comparison.shown(row["adjusted"])]
 
 
 def _minute(seconds: float) -> str:

@@ -56,7 +56,9 @@ def read() -> Improvement | None:
         return None
     said = held_out.said(tables.read(paths.PREDICTIONS), tables.read(paths.CROSSFIT))
     frame = catalog.read(paths.CATALOG)
-    said["sha256"] = frame.set_index("path").loc[said["path"], "sha256"].to_numpy()
+    if list(said["path"]) != list(frame["path"]):
+        raise InputError(f"{paths.PREDICTIONS}: not of this catalog; run `dvc repro` first")
+    said["sha256"] = frame["sha256"]
     given = answers.load(paths.ANSWERS).standing.reset_index()
     named = said.get("category_predicted", said["category"])  # decided as `evaluate` does it
     said["threshold"] = held_out.thresholds(metrics, named)
@@ -120,6 +122,8 @@ def lines(found: Improvement) -> Iterator[str]:
 def verdict(found: Improvement) -> str:
     """One line: whether it is sure that the round helped on test."""
     area = found.judged["test"]["auroc"]
+    if not found.judged["test"]["images"]:
+        return "no test image was seen by both networks: nothing can be said"
     if area["low"] is None:
         return "test has no category with good and with defective images: nothing sure can be said"
     if area["low"] > 0:

@@ -2,7 +2,8 @@
 const state = JSON.parse(document.getElementById("state").dataset.state);
 const at = (id) => document.getElementById(id);
 const queue = state.items;
-let answered = state.answered, types = state.types, category = "", lastType = "", busy = false;
+let answered = state.answered, types = state.types, category = "", busy = false;
+const lastTypes = {}; // by category
 let choose = null; // what a name that is chosen does; null while none is asked for
 let heated = true;
 
@@ -75,9 +76,10 @@ async function send(what, body) {
 function trouble(text) { at("trouble").hidden = !text; at("trouble").textContent = text; }
 
 async function answer(label, kind) {
-  const item = current();
+  const item = current(), said = category;
   const done = await send("answer", { number: item.number, label, defect_type: kind, category });
   if (!done) return;
+  if (label === "defective") lastTypes[said] = kind;
   ({ answered, types } = done);
   const place = queue.indexOf(item);
   if (place >= 0) queue.splice(place, 1);
@@ -127,10 +129,10 @@ function closeChoice() {
 }
 
 function askType() {
-  const known = (types[category] || []).filter((name) => name !== lastType);
-  if (lastType) known.unshift(lastType);
-  ask("Which kind of defect?", known, (name) => { lastType = name; answer("defective", name); },
-    "or a new kind");
+  const last = lastTypes[category];
+  const known = (types[category] || []).filter((name) => name !== last);
+  if (last) known.unshift(last);
+  ask("Which kind of defect?", known, (name) => answer("defective", name), "or a new kind");
 }
 
 function askCategory() {

@@ -59,6 +59,8 @@ class Candidates:
     pooled: dict[int, np.ndarray]
     unread: list[str]
     """What is wrong with the files that couldn't be read."""
+    answered: pd.DataFrame
+    """The answers that hold already, as `ingest.answers` has them."""
 
     def threshold(self, category: str) -> float:
         """From which probability on its photographs are called defective."""
@@ -69,9 +71,11 @@ class Candidates:
         return self.predictor.metadata.categories
 
     def types(self) -> dict[str, list[str]]:
-        """The kinds of defects that are known of each category."""
+        """The kinds of defects that are known of each category, also by answers before."""
         frame = self.known.frame if self.known else self.table.iloc[:0]
-        bad = frame[frame["defective"] == 1]
+        labelled = frame[frame["defective"] == 1]
+        told = self.answered[self.answered["label"] == answers.DEFECTIVE]
+        bad = pd.concat([rows[["category", "defect_type"]] for rows in (labelled, told)])
         return {
             name: sorted(bad["defect_type"][bad["category"] == name].unique())
             for name in self.categories
@@ -139,8 +143,9 @@ def gather(
 ) -> Candidates:
     """Collect the photographs of the data set, or of a folder, that no answer is about, in order.
 
-    given: the table of answers; what these contradict each other about comes first. Raises
-    InputError for a network without a defect head, and where there is nothing to ask about.
+    given: the table of answers; what these contradict each other about comes first, also those
+    photographs below data/reviewed that the catalog lacks for it. Raises InputError for a network
+    without a defect head, and where there is nothing to ask about.
     """
     if predictor.metadata.threshold is None:
         raise InputError("the network has no defect head, so there is no order to ask in")
@@ -149,19 +154,27 @@ def gather(
     pooled: dict[int, np.ndarray] = {}
     unread: list[str] = []
     if folder is not None:
-        table, heat, pooled, unread = _of_folder(predictor, folder, known)
+        listed = list(photographs.find([str(folder)]))
+        table, heat, pooled, unread = _of_files(predictor, listed, known)
+        if table.empty:
+            raise InputError(f"{folder}: none of its {len(listed)} photographs can be read")
     elif known is not None:
         frame = known.frame
         asked = frame["split"].isin([splits.TRAIN, splits.VAL]) & frame["known"].notna()
         table = frame[asked].assign(row=frame.index[asked])
         table["file"] = [layout.place(known.root, path) for path in table["path"]]
+        kept = settled.contradicted["path"].drop_duplicates().map(Path)
+        kept = [path for path in kept if path.is_relative_to(paths.REVIEWED) and path.exists()]
+        if kept:
+            added, heat, pooled, unread = _of_files(predictor, kept, known, len(frame))
+            table = pd.concat([table, added[~added["sha256"].isin(frame["sha256"])]])
     else:
         raise InputError("this workspace has no data set; name a folder of photographs")
     table = table[~table["sha256"].isin(settled.standing.index)]
     table = table.assign(contradicted=table["sha256"].isin(settled.contradicted["sha256"]))
     thresholds = table["category"].map(predictor.rules.threshold_of).astype(float)
     ordered = queue.order(table, thresholds)
-    return Candidates(ordered, predictor, known, model, heat, pooled, unread)
+    return Candidates(ordered, predictor, known, model, heat, pooled, unread, settled.standing)
 
 
 def workspace(settings: params.Params) -> Known:
@@ -183,11 +196,10 @@ def of_rows(known: Known, row: int) -> np.ndarray:
     return np.asarray(known.images[row])
 
 
-def _of_folder(
-    predictor: Predictor, folder: Path, known: Known | None
+def _of_files(
+    predictor: Predictor, listed: list[Path], known: Known | None, first: int = 0
 ) -> tuple[pd.DataFrame, dict[int, np.ndarray], dict[int, np.ndarray], list[str]]:
-    """Ask the network about all photographs of a folder; equal bytes once."""
-    listed = list(photographs.find([str(folder)]))
+    """Ask the network about photographs, equal bytes once; they are numbered from `first` on."""
     look, tell = looker(predictor), stage.progress("review")
     rows: list[dict] = []
     heat: dict[int, np.ndarray] = {}
@@ -209,14 +221,14 @@ def _of_folder(
             continue
         said = look(np.array([found for _, _, found in kept], np.uint8))
         for place, (file, own, _) in enumerate(kept):
-            number = len(rows)
+            number = first + len(rows)
             rows.append(_row(predictor, said, place) | {"file": file, "sha256": own})
             if _shows_patches(predictor):
                 heat[number] = said["anomaly_map"][place]
             pooled[number] = said["pooled"][place]
     if not rows:
-        raise InputError(f"{folder}: none of its {len(listed)} photographs can be read")
-    table = pd.DataFrame(rows)
+        return pd.DataFrame(), heat, pooled, unread
+    table = pd.DataFrame(rows).set_axis(range(first, first + len(rows)))
     table["path"] = [Path(file).as_posix() for file in table["file"]]
     return _recognise(table, known), heat, pooled, unread
 
@@ -274,17 +286,21 @@ def _recognise(table: pd.DataFrame, known: Known | None) -> pd.DataFrame:
 def snapshot(candidates: Candidates, path: Path = paths.ROUND) -> None:
     """Keep what the network says of the test photographs, once for each network that asks.
 
-    `twinhead improved` compares the next network with it. Without the data set there is nothing to
+    `twinhead improved` compares the next network with it. Earlier networks' rows stay: an answer
+    may be undone, and then theirs was the last round. Without the data set there is nothing to
     keep.
     """
     if candidates.known is None:
         return
     frame = candidates.known.frame
     test = frame[(frame["split"] == splits.TEST) & frame["defect_probability"].notna()]
-    if path.exists() and candidates.model in set(held_out.of_round(path)["model"]):
+    earlier = held_out.of_round(path) if path.exists() else None
+    if earlier is not None and candidates.model in set(earlier["model"]):
         return
     columns = ["path", "sha256", "defect_probability"]
     named = test.get("category_predicted", test["category"])  # decided as `evaluate` does it
     thresholds = named.map(candidates.threshold)
     table = test[columns].assign(threshold=thresholds, model=candidates.model)
+    if earlier is not None:
+        table = pd.concat([earlier, table], ignore_index=True)
     files.write_table(table, path)

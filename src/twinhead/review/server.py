@@ -150,9 +150,11 @@ class Review:
         }
 
     def _place(self, file: Path, data: bytes) -> str:
-        """Where the data set has a photograph: below data.root already, or as a copy."""
+        """Where the data set has a photograph: below data.root or as a copy already, or copied."""
         if self.root is not None and file.resolve().is_relative_to(self.root.resolve()):
             return file.resolve().relative_to(self.root.resolve()).as_posix()
+        if file.resolve().is_relative_to(self.reviewed.resolve()):
+            return (paths.REVIEWED / file.name).as_posix()
         copy = record.keep(data, file.name, self.reviewed)
         return (paths.REVIEWED / copy.name).as_posix()
 
@@ -208,7 +210,8 @@ class Review:
 
     def number(self, text: str) -> int:
         """The number of a photograph, from an address. Raises Refused if there is none."""
-        return self._number(int(text) if text.isascii() and text.isdigit() else None)
+        known = len(text) < 10 and text.isascii() and text.isdigit()
+        return self._number(int(text) if known else None)
 
 
 class Server(ThreadingHTTPServer):
