@@ -232,12 +232,16 @@ def draw(rows: list[tuple]) -> None:
     axes = shown.subplots()
     for name, colour in (("float", style.GOOD), ("int8", style.DEFECTIVE)):
         points = [(pace, mean, size) for size, one, pace, _, mean, _ in rows if one == name]
+        if not points:  # the gate kept float alone
+            continue
         axes.plot(*list(zip(*points, strict=True))[:2], "o-", color=colour, label=name)
         for pace, mean, size in points:
             axes.annotate(f"{size}²", (pace, mean), xytext=(5, 5), textcoords="offset points")
     axes.set(xlabel="photographs a second, in batches, two cores",
              ylabel="defect AUROC on test, mean over categories")  # fmt: skip
-    axes.legend()
+    axes.set_ylim(top=1)
+    axes.grid(axis="y", color="#e3e5e8")
+    axes.legend(loc="lower left")
     style.save(shown, FIGURE)
 
 
