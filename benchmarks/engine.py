@@ -13,7 +13,6 @@ are apart, and how many photographs they decide alike.
 """
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -95,33 +94,25 @@ def compare(size: int, categories: int, memory: int) -> None:
 
 def agree() -> None:
     """Print how far the engines' answers are apart, and how many are decided alike."""
-    from twinhead import engine, evaluation, paths
+    from twinhead import engine, paths
     from twinhead.dataset import pixels, splits, tables
-    from twinhead.model import detector, network
+    from twinhead.export import parity
+    from twinhead.serving import predictor
 
     known, images = tables.read(paths.PREDICTIONS), pixels.load(paths.PIXELS)
-    judged = json.loads(paths.metrics("evaluate").read_text(encoding="utf-8"))
-    rows = np.flatnonzero(known["split"].isin([splits.VAL, splits.TEST]))
-    names = np.array(sorted(known["category"].unique()))
-    model = network.load(paths.MODEL)
-    found, decided = {}, {}
-    for name in ENGINES:
-        run = getattr(engine, name)(model)
-        batches = [run(images[rows[n : n + BATCH]]) for n in range(0, len(rows), BATCH)]
-        told = {key: np.concatenate([batch[key] for batch in batches]) for key in batches[0]}
-        found[name] = {key: told[key] for key in ("category", "defect", "unusual") if key in told}
-        answers = known.loc[rows, ["path", "category", "defective"]].assign(
-            category_predicted=names[told["category"].argmax(axis=1)],
-            defect_probability=told["defect"][:, 0],
-            known=(told["unusual"][:, 0] <= detector.UNUSUAL).astype(int),
-        )
-        answers = evaluation.decide(answers, judged)
-        decided[name] = answers[["category_predicted", "defect_predicted", "known"]]
-    one, other = (found[name] for name in ENGINES)
-    for key in one:
-        print(f"{key}: apart by at most {np.abs(one[key] - other[key]).max():.1e}")
-    alike = (decided[ENGINES[0]] == decided[ENGINES[1]]).all(axis=1)
-    print(f"{alike.sum()} of {len(rows)} photographs of val and test are decided alike")
+    rows = known[known["split"].isin([splits.VAL, splits.TEST])]
+    asked = predictor.load(paths.MODEL)
+    found = [
+        parity.answers(
+            getattr(engine, name)(asked.model), images, rows, asked.categories, asked.rules
+        )[0]
+        for name in ENGINES
+    ]
+    apart = (found[0]["defect_probability"] - found[1]["defect_probability"]).abs().max()
+    same = parity.compare(*found, (None, None))
+    print(f"{len(rows)} photographs of val and test: defect probabilities apart by {apart:.1e}")
+    for name, what in parity.SHARES.items():
+        print(f"{same[name]:.2%} of the {what} are equal")
 
 
 def start(name: str, size: int, categories: int, memory: int) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from twinhead import paths
-from twinhead.dataset import splits
+from twinhead.dataset import splits, tables
 from twinhead.errors import InputError
 
 FINE, LEARNED = "fine", "learned"
@@ -21,6 +21,17 @@ MODEL_DIGITS = 12
 def digest(path: Path) -> str:
     """What the table of answers calls a model: the first digits of its file's SHA-256."""
     return sha256(path.read_bytes()).hexdigest()[:MODEL_DIGITS]
+
+
+def of_catalog(frame: pd.DataFrame) -> pd.DataFrame:
+    """What the workspace's network said of each photograph of its catalog, as `said` gives it.
+
+    Raises InputError where `index` has run since.
+    """
+    table = said(tables.read(paths.PREDICTIONS), tables.read(paths.CROSSFIT))
+    if list(table["path"]) != list(frame["path"]):
+        raise InputError(f"{paths.PREDICTIONS}: not of this catalog; run `dvc repro` first")
+    return table
 
 
 def said(predictions: pd.DataFrame, crossfit: pd.DataFrame) -> pd.DataFrame:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from twinhead import evaluation, paths
-from twinhead.dataset import catalog, splits, tables
+from twinhead.dataset import catalog, splits
 from twinhead.errors import InputError
 from twinhead.ingest import answers
 from twinhead.review import held_out
@@ -54,10 +54,8 @@ def read() -> Improvement | None:
     metrics = json.loads(paths.metrics("evaluate").read_text(encoding="utf-8"))
     if "threshold" not in metrics or not paths.ROUND.exists():
         return None
-    said = held_out.said(tables.read(paths.PREDICTIONS), tables.read(paths.CROSSFIT))
     frame = catalog.read(paths.CATALOG)
-    if list(said["path"]) != list(frame["path"]):
-        raise InputError(f"{paths.PREDICTIONS}: not of this catalog; run `dvc repro` first")
+    said = held_out.of_catalog(frame)
     said["sha256"] = frame["sha256"]
     given = answers.load(paths.ANSWERS).standing.reset_index()
     named = said.get("category_predicted", said["category"])  # decided as `evaluate` does it

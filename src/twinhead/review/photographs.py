@@ -16,7 +16,7 @@ import pandas as pd
 
 from twinhead import engine, files, params, paths, stage
 from twinhead.attribution import maps
-from twinhead.dataset import catalog, features, pixels, splits, tables
+from twinhead.dataset import catalog, features, pixels, splits
 from twinhead.errors import InputError
 from twinhead.ingest import answers, images, layout
 from twinhead.model import detector, network
@@ -167,7 +167,8 @@ def gather(
         kept = [path for path in kept if path.is_relative_to(paths.REVIEWED) and path.exists()]
         if kept:
             added, heat, pooled, unread = _of_files(predictor, kept, known, len(frame))
-            table = pd.concat([table, added[~added["sha256"].isin(frame["sha256"])]])
+            if not added.empty:
+                table = pd.concat([table, added[~added["sha256"].isin(frame["sha256"])]])
     else:
         raise InputError("this workspace has no data set; name a folder of photographs")
     table = table[~table["sha256"].isin(settled.standing.index)]
@@ -181,9 +182,7 @@ def workspace(settings: params.Params) -> Known:
     """Read what the pipeline has left. Raises InputError naming what is missing."""
     paths.require(paths.CATALOG, paths.PREDICTIONS, paths.CROSSFIT, paths.SPLITS)
     frame = catalog.read(paths.CATALOG)
-    said = held_out.said(tables.read(paths.PREDICTIONS), tables.read(paths.CROSSFIT))
-    if list(said["path"]) != list(frame["path"]):
-        raise InputError(f"{paths.PREDICTIONS}: not of this catalog; run `dvc repro` first")
+    said = held_out.of_catalog(frame)
     columns = ["split", "defect_probability", "known", "disagreement", "category_predicted"]
     frame = frame.join(said[said.columns.intersection(columns, sort=False)])
     stored = features.load(paths.FEATURES)
