@@ -16,7 +16,8 @@ from test_hostile_images import REFUSED
 
 from twinhead import edge, paths
 from twinhead.errors import InputError
-from twinhead.serving import formats, watch
+from twinhead.serving import formats, known, watch
+from twinhead.serving.known import Known
 
 Answers = tuple[int, list[dict], str]
 
@@ -129,7 +130,7 @@ def test_what_may_still_be_written_is_not_called_unreadable(arrival, folder):
     whole = (folder / "bolt/test/good/000.png").read_bytes()
     file = arrival / "a.png"
     file.write_bytes(whole[:50])
-    watched = watch.Folder(arrival, set(), patience=1e6)
+    watched = watch.Folder(arrival, Known(), patience=1e6)
     assert watched.ready() == []  # seen once
     ((name, arriving),) = watched.ready()
     assert watched.read(name, arriving, SIZE) is None
@@ -153,9 +154,40 @@ def ready(watched: watch.Folder) -> list[str]:
     return [name for name, _ in watched.ready()]
 
 
+def test_of_many_photographs_few_are_remembered_and_those_that_fail_make_way(arrival, monkeypatch):
+    monkeypatch.setattr(watch, "WAITING", 2)
+    for number in range(5):
+        (arrival / f"{number}.png").write_bytes(b"")
+        os.utime(arrival / f"{number}.png", ns=(number, number))
+
+    def read(file: Path, size: int) -> str:
+        if file.stem in "01":
+            raise PermissionError
+        return file.stem
+
+    monkeypatch.setattr(watch.images, "read", read)
+    watched, given = watch.Folder(arrival, Known(), patience=0), []
+    for _ in range(12):
+        for name, arriving in watched.ready():
+            if (answer := watched.read(name, arriving, SIZE)) is not None:
+                given.append(answer)
+                watched.done(name)
+    assert given == ["2", "3", "4"]
+
+
+def test_a_photograph_is_known_by_its_number_however_many_there_are(monkeypatch):
+    monkeypatch.setattr(known, "RECENT", 8)
+    answered, numbers = Known(), [known.key(str(number)) for number in range(100)]
+    for number in [*numbers, *numbers]:
+        answered.add(number)
+    assert len(answered) == 100 and all(number in answered for number in numbers)
+    assert known.key("100") not in answered
+    assert 0 not in answered and 2**64 - 1 not in answered
+
+
 def test_a_share_that_was_away_is_not_answered_again(arrival, folder):
     drop(folder / "bolt/test/good/000.png", arrival, "a.png")
-    watched = watch.Folder(arrival, set(), patience=0)
+    watched = watch.Folder(arrival, Known(), patience=0)
     assert ready(watched) == ["a.png"]
     watched.done("a.png")
     mounted = arrival.rename(arrival.with_name("mounted"))
@@ -169,7 +201,7 @@ def test_a_share_that_was_away_is_not_answered_again(arrival, folder):
 def test_a_name_that_is_not_utf_8_is_known_after_a_restart(arrival, tmp_path):
     name = os.fsdecode(b"\xe4.png")
     (arrival / name).write_bytes(b"no picture")
-    watched = watch.Folder(arrival, set(), patience=0)
+    watched = watch.Folder(arrival, Known(), patience=0)
     watched.ready()
     ((_, arriving),) = watched.ready()
     size, changed = arriving.stamp
@@ -182,7 +214,7 @@ def test_a_name_that_is_not_utf_8_is_known_after_a_restart(arrival, tmp_path):
 def test_one_that_changes_while_it_cannot_be_decoded_is_looked_at_anew(arrival):
     file = arrival / "a.png"
     file.write_bytes(b"no picture")
-    watched = watch.Folder(arrival, set(), patience=0)
+    watched = watch.Folder(arrival, Known(), patience=0)
     watched.ready()
     ((name, arriving),) = watched.ready()
     file.write_bytes(b"no picture, longer")

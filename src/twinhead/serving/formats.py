@@ -7,13 +7,13 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from hashlib import blake2b
 from pathlib import Path
 from textwrap import indent
 from typing import IO
 
 from twinhead import files
 from twinhead.errors import InputError
+from twinhead.serving import known
 
 STDOUT = Path("-")
 FORMULAS = ("=", "+", "-", "@")
@@ -122,7 +122,7 @@ class Lines:
         self.file, self.form = file, form
         self.defective = self.unknown = 0
         """Of those that an earlier run has answered."""
-        self._known: set[int] = set()
+        self._known = known.Known()
         continued = resume and file.is_file()
         with _naming(file):
             if continued:
@@ -138,7 +138,7 @@ class Lines:
 
     def __contains__(self, path: str) -> bool:
         """Whether an earlier run has answered this photograph."""
-        return key(self.form.path(path)) in self._known
+        return known.key(self.form.path(path)) in self._known
 
     def write(self, answer: dict) -> None:
         """Raises InputError naming the file if it can't be written."""
@@ -173,7 +173,7 @@ class Lines:
     def _take(self, text: str, number: int) -> None:
         try:
             row = self.form.read(text)
-            self._known.add(key(row["path"]))
+            self._known.add(known.key(row["path"]))
             self.defective += bool(row.get("defective"))
             self.unknown += not row.get("known", True)
         except (ValueError, LookupError, TypeError, AttributeError):
@@ -243,11 +243,6 @@ def _csv(cells: list) -> str:
     line = io.StringIO()
     csv.writer(line, lineterminator="").writerow(cells)
     return line.getvalue()
-
-
-def key(path: str) -> int:
-    """A number for a path: a million of them take less memory than their names."""
-    return int.from_bytes(blake2b(path.encode(errors="surrogatepass"), digest_size=8).digest())
 
 
 @contextmanager

@@ -6,6 +6,7 @@ that grows; what stands in that file is not answered again after a restart.
 """
 
 import errno
+import heapq
 import json
 import os
 import signal
@@ -23,7 +24,8 @@ import numpy as np
 from twinhead import files
 from twinhead.errors import InputError
 from twinhead.ingest import images
-from twinhead.serving import batch, formats, models, photographs
+from twinhead.serving import batch, formats, known, models, photographs
+from twinhead.serving.known import Known
 from twinhead.serving.models import Answering
 from twinhead.serving.tally import Tally
 
@@ -33,6 +35,8 @@ PATIENCE = 5.0
 """Seconds that a file must have been the same before it is called unreadable."""
 TOGETHER = 8
 """Photographs that are answered at a time, where so many have come."""
+WAITING = 10_000
+"""Photographs that are remembered from look to look until they are answered."""
 RETRY = 1.0
 """Seconds until a full disk is tried again."""
 FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -74,13 +78,15 @@ class Arriving:
     looks: int = 1
     tried: bool = False
     """Whether it couldn't be decoded, as it is."""
+    away: bool = False
+    """Whether the disk or the network didn't give it."""
 
 
 class Folder:
     """The photographs of a folder that are new."""
 
-    def __init__(self, place: Path, answered: set[int], patience: float) -> None:
-        """answered: the keys, by `key`, of what has been answered already.
+    def __init__(self, place: Path, answered: Known, patience: float) -> None:
+        """answered: by `key`, what has been answered already.
 
         patience: seconds that a file must have been the same before it is called unreadable.
         """
@@ -88,21 +94,16 @@ class Folder:
         self._arriving: dict[str, Arriving] = {}
 
     def ready(self) -> list[tuple[str, Arriving]]:
-        """The photographs that didn't change since the last look, the oldest first."""
+        """The photographs that didn't change since the last look, the oldest first.
+
+        No more than WAITING at a time, however many have come. Those that couldn't be read make
+        way for others.
+        """
         now, found = time.monotonic(), {}
-        for file in photographs.below(self.place):
-            try:
-                about = file.stat()
-            except OSError:  # taken away since
-                continue
-            name, stamp = str(file.relative_to(self.place)), (about.st_size, about.st_mtime_ns)
-            if key(name, stamp) in self._answered:
-                continue
-            known = self._arriving.get(name)
-            if known is None or known.stamp != stamp:
-                known = Arriving(stamp, now, looks=0)
-            known.looks += 1
-            found[name] = known
+        for name, stamp in heapq.nsmallest(WAITING, self._new(), key=self._turn):
+            one = self._same(name, stamp) or Arriving(stamp, now, looks=0)
+            one.looks += 1
+            found[name] = one
         # What was answered is never forgotten: a share that is away for a moment looks empty.
         self._arriving = found
         ready = [
@@ -110,6 +111,27 @@ class Folder:
             if one.looks > 1 and not (one.tried and now - one.since < self._patience)
         ]  # fmt: skip
         return sorted(ready, key=lambda pair: (pair[1].stamp[1], pair[0]))
+
+    def _new(self) -> Iterator[tuple[str, Stamp]]:
+        for file in photographs.below(self.place):
+            try:
+                about = file.stat()
+            except OSError:  # taken away since
+                continue
+            name, stamp = str(file.relative_to(self.place)), (about.st_size, about.st_mtime_ns)
+            if key(name, stamp) not in self._answered:
+                yield name, stamp
+
+    def _same(self, name: str, stamp: Stamp) -> Arriving | None:
+        """The photograph as at the last look, if it is still so."""
+        one = self._arriving.get(name)
+        return one if one and one.stamp == stamp else None
+
+    def _turn(self, photograph: tuple[str, Stamp]) -> tuple[int, int, str]:
+        """What has been seen is before what is new, so that it gets its second look."""
+        name, stamp = photograph
+        one = self._same(name, stamp)
+        return 1 if one is None else 2 * (one.tried or one.away), stamp[1], name
 
     def read(self, name: str, arriving: Arriving, size: int) -> np.ndarray | InputError | None:
         """A photograph's pixels, what is wrong with it, or None where it may still be written."""
@@ -121,6 +143,7 @@ class Folder:
                 found = error
             about = file.stat()
         except OSError:  # of the machine or the network, or it was taken away
+            arriving.away = True
             return None
         if (about.st_size, about.st_mtime_ns) != arriving.stamp:  # `found` is of another one
             return None
@@ -136,7 +159,7 @@ class Folder:
 
 def key(name: str, stamp: Stamp) -> int:
     """A number for a photograph; name: its path below the folder, also as `spelt` gives it."""
-    return formats.key(f"{formats.spelt(name)}\0{stamp[0]}\0{stamp[1]}")
+    return known.key(f"{formats.spelt(name)}\0{stamp[0]}\0{stamp[1]}")
 
 
 def beside(folder: Path) -> Path:
@@ -184,9 +207,9 @@ class Log:
             except BlockingIOError:
                 raise InputError(f"{file}: another `twinhead watch` writes it") from None
 
-    def answered(self) -> set[int]:
-        """The keys of what stands in the file; a last line that isn't whole is taken away."""
-        found, whole = set(), 0
+    def answered(self) -> Known:
+        """What stands in the file, by `key`; a last line that isn't whole is taken away."""
+        found, whole = Known(), 0
         for row, size in lines(self.file):
             found.add(key(row["path"], (row["bytes"], row["modified"])))
             whole += size
