@@ -60,8 +60,9 @@ def overlay(
         figure.add_axes((left, 0.09, 0.295, 0.74), xticks=[], yticks=[]) for left in LEFT
     )
     for axes in (photograph, marked, heated):
-        axes.imshow(image)
         axes.set_axis_off()
+    photograph.imshow(image)
+    marked.imshow(image)
     photograph.set_title("photograph", weight="normal", size=9)
     if mask is not None:
         marked.contour(mask, [0.5], colors=["#00e5ff"], linewidths=1.2)
