@@ -12,6 +12,7 @@ from conftest import REPOSITORY, built_in
 
 from twinhead import params, paths
 from twinhead.backbones import weights
+from twinhead.dataset import catalog, features, pixels
 from twinhead.ingest import layout
 from twinhead.report import comparison
 
@@ -28,6 +29,7 @@ def load(name: str) -> ModuleType:
 
 
 coverage, detector, manifest = load("coverage"), load("detector"), load("manifest")
+size = load("size")
 
 
 def test_a_manifest_names_the_category_that_differs(tmp_path):
@@ -47,6 +49,23 @@ def test_the_photographs_of_the_documents_have_a_manifest(name):
     listed = manifest.read(REPOSITORY / f"benchmarks/{name}.sha256")
     assert len(listed) == {"real15": 15, "more": 4}[name]
     assert all(len(rest.partition("  ")[0]) == 64 for rest in listed.values())
+
+
+def test_rendered_stores_are_what_the_stages_read(tmp_path):
+    from twinhead.backbones.outputs import PATCH_STAGES
+
+    settings = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+    settings["data"]["image_size"] = 64
+    size.write_stores(tmp_path, 45, settings)
+    frame = catalog.read(tmp_path / paths.CATALOG)
+    stores = features.load(tmp_path / paths.FEATURES)
+    assert sorted(stores) == sorted([features.POOLED, *PATCH_STAGES])
+    assert {len(frame), *map(len, stores.values())} == {45}
+    assert stores["stage5"].shape[1:3] == (4, 4) and stores["stage5"].dtype == np.float16
+    assert len(pixels.load(tmp_path / paths.PIXELS)) == 45
+    assert sum(1 for _ in pixels.load_masks(tmp_path / paths.MASKS, frame)) == sum(
+        frame["mask"] != ""
+    )
 
 
 def test_what_labels_add_is_written_as_the_report_reads_it(built, tmp_path, monkeypatch):
