@@ -633,6 +633,12 @@ def test_in_a_browser_by_keyboard_alone(sitting, tmp_path):
             shown.wait(ready)
             inside = "document.documentElement.scrollWidth <= innerWidth"
             assert shown.run(inside), f"wider than {width}"
+            if width == 390:
+                large = "document.getElementById('{}').clientWidth > 340"
+                assert shown.run(large.format("photograph")) and not shown.run(large.format("heat"))
+                shown.press("h")  # the map in the photograph's place
+                shown.wait(large.format("heat"))
+                assert not shown.run(large.format("photograph"))
         shown.run("press('g'); press('s')")
         shown.wait("document.getElementById('progress').textContent.startsWith('1 ')")
         steps = [("d", None), ("dent", None), ("Enter", 2), ("u", 1), ("d", None), ("1", 2),

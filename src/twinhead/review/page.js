@@ -5,9 +5,15 @@ const queue = state.items;
 let answered = state.answered, types = state.types, category = "", busy = false;
 const lastTypes = {}; // by category
 let choose = null; // what a name that is chosen does; null while none is asked for
-let heated = true;
+// On a phone the heat map takes the photograph's place, so that both are large.
+let heated = !matchMedia("(max-width: 44rem)").matches;
 
 function current() { return queue[0]; }
+
+function heat() {
+  at("toggle").setAttribute("aria-pressed", heated);
+  picture("heat", heated ? `heat/${current().number}` : "", "heat map");
+}
 
 function show() {
   closeChoice();
@@ -19,7 +25,7 @@ function show() {
   if (!item) return;
   category = item.category;
   picture("photograph", `photograph/${item.number}`, item.path);
-  picture("heat", heated ? `heat/${item.number}` : "", "heat map");
+  heat();
   at("reason").textContent = `Why this one: ${item.reason}`;
   compare();
   const next = queue[1];
@@ -145,11 +151,7 @@ const KEYS = {
   g: () => answer("good", ""), d: askType, c: askCategory, x: () => answer("unusable", ""),
   s: () => { queue.push(queue.shift()); show(); },
   u: undo,
-  h: () => {
-    heated = !heated;
-    at("toggle").setAttribute("aria-pressed", heated);
-    picture("heat", heated ? `heat/${current().number}` : "", "heat map");
-  },
+  h: () => { heated = !heated; heat(); },
   q: async () => { if (await send("stop", {})) { queue.length = 0; show(); } },
   Escape: closeChoice,
 };
