@@ -8,6 +8,7 @@ import subprocess
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import monotonic
 
 import pytest
 import small
@@ -16,8 +17,8 @@ from test_hostile_images import REFUSED
 
 from twinhead import edge, paths
 from twinhead.errors import InputError
-from twinhead.serving import formats, known, watch
-from twinhead.serving.known import Known
+from twinhead.serving import answered, formats, watch
+from twinhead.serving.answered import Answered
 
 Answers = tuple[int, list[dict], str]
 
@@ -130,7 +131,7 @@ def test_what_may_still_be_written_is_not_called_unreadable(arrival, folder):
     whole = (folder / "bolt/test/good/000.png").read_bytes()
     file = arrival / "a.png"
     file.write_bytes(whole[:50])
-    watched = watch.Folder(arrival, Known(), patience=1e6)
+    watched = watch.Folder(arrival, Answered(), patience=1e6)
     assert watched.ready() == []  # seen once
     ((name, arriving),) = watched.ready()
     assert watched.read(name, arriving, SIZE) is None
@@ -162,32 +163,46 @@ def test_of_many_photographs_few_are_remembered_and_those_that_fail_make_way(arr
 
     def read(file: Path, size: int) -> str:
         if file.stem in "01":
-            raise PermissionError
+            raise OSError  # as where a share is away
         return file.stem
 
     monkeypatch.setattr(watch.images, "read", read)
-    watched, given = watch.Folder(arrival, Known(), patience=0), []
+    watched, given = watch.Folder(arrival, Answered(), patience=0), []
     for _ in range(12):
         for name, arriving in watched.ready():
-            if (answer := watched.read(name, arriving, SIZE)) is not None:
-                given.append(answer)
+            assert len(watched._arriving) <= 2
+            if (found := watched.read(name, arriving, SIZE)) is not None:
+                given.append(found)
                 watched.done(name)
     assert given == ["2", "3", "4"]
 
 
+def test_more_unreadable_photographs_than_are_remembered_are_all_named(arrival, monkeypatch):
+    monkeypatch.setattr(watch, "WAITING", 3)
+    for number in range(12):
+        (arrival / f"{number:02}.png").write_bytes(b"no picture")
+    watched, given, until = watch.Folder(arrival, Answered(), patience=0.05), [], monotonic() + 30
+    while len(given) < 12 and monotonic() < until:
+        for name, arriving in watched.ready():
+            if isinstance(watched.read(name, arriving, SIZE), InputError):
+                given.append(name)
+                watched.done(name)
+    assert sorted(given) == [f"{number:02}.png" for number in range(12)]
+
+
 def test_a_photograph_is_known_by_its_number_however_many_there_are(monkeypatch):
-    monkeypatch.setattr(known, "RECENT", 8)
-    answered, numbers = Known(), [known.key(str(number)) for number in range(100)]
+    monkeypatch.setattr(answered, "RECENT", 8)
+    found, numbers = Answered(), [Answered.number(str(number)) for number in range(100)]
     for number in [*numbers, *numbers]:
-        answered.add(number)
-    assert len(answered) == 100 and all(number in answered for number in numbers)
-    assert known.key("100") not in answered
-    assert 0 not in answered and 2**64 - 1 not in answered
+        found.add(number)
+    assert len(found) == 100 and all(number in found for number in numbers)
+    assert Answered.number("100") not in found
+    assert 0 not in found and 2**64 - 1 not in found
 
 
 def test_a_share_that_was_away_is_not_answered_again(arrival, folder):
     drop(folder / "bolt/test/good/000.png", arrival, "a.png")
-    watched = watch.Folder(arrival, Known(), patience=0)
+    watched = watch.Folder(arrival, Answered(), patience=0)
     assert ready(watched) == ["a.png"]
     watched.done("a.png")
     mounted = arrival.rename(arrival.with_name("mounted"))
@@ -201,20 +216,20 @@ def test_a_share_that_was_away_is_not_answered_again(arrival, folder):
 def test_a_name_that_is_not_utf_8_is_known_after_a_restart(arrival, tmp_path):
     name = os.fsdecode(b"\xe4.png")
     (arrival / name).write_bytes(b"no picture")
-    watched = watch.Folder(arrival, Known(), patience=0)
+    watched = watch.Folder(arrival, Answered(), patience=0)
     watched.ready()
     ((_, arriving),) = watched.ready()
     size, changed = arriving.stamp
     row = {"path": formats.spelt(name), "bytes": size, "modified": changed, "error": "-"}
     (tmp_path / "a.jsonl").write_text(f"{json.dumps(row)}\n", encoding="utf-8")
-    known = watch.Log(tmp_path / "a.jsonl").answered()
-    assert ready(watch.Folder(arrival, known, patience=0)) == []
+    before = watch.Log(tmp_path / "a.jsonl").answered()
+    assert ready(watch.Folder(arrival, before, patience=0)) == []
 
 
 def test_one_that_changes_while_it_cannot_be_decoded_is_looked_at_anew(arrival):
     file = arrival / "a.png"
     file.write_bytes(b"no picture")
-    watched = watch.Folder(arrival, Known(), patience=0)
+    watched = watch.Folder(arrival, Answered(), patience=0)
     watched.ready()
     ((name, arriving),) = watched.ready()
     file.write_bytes(b"no picture, longer")

@@ -51,7 +51,7 @@ class Drift:
     """A row for each category and measure: `category`, `measure`, `usual`, `now` (medians, or
     shares), `p`, `adjusted` for all tests together, and `drifted`."""
     few: dict[str, int]
-    """Categories of which there are too few photographs to say anything."""
+    """Categories of which there are too few, here or in training, to say anything; those here."""
     alarms: float
     """The share of photographs that were called defective."""
     unknown: float
@@ -149,7 +149,7 @@ def lines(found: Drift) -> Iterator[str]:
             f"  {shown(row.adjusted):>8}{mark}"
         )
     for name, count in found.few.items():
-        yield f"{name:{width}}  too few photographs to say anything: {count}"
+        yield f"{name:{width}}  too few photographs, here ({count}) or in training, to say anything"
 
 
 def numbers(found: Drift) -> dict[str, float]:

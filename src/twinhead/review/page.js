@@ -3,12 +3,18 @@ const state = JSON.parse(document.getElementById("state").dataset.state);
 const at = (id) => document.getElementById(id);
 const queue = state.items;
 let answered = state.answered, types = state.types, category = "", busy = false;
+let seen = false; // whether the photograph that is asked about is on the screen
 const lastTypes = {}; // by category
 let choose = null; // what a name that is chosen does; null while none is asked for
 // On a phone the heat map takes the photograph's place, so that both are large.
 let heated = !matchMedia("(max-width: 44rem)").matches;
 
 function current() { return queue[0]; }
+
+function see(now) {
+  seen = now;
+  at("subject").setAttribute("aria-busy", !now);
+}
 
 function heat() {
   at("toggle").setAttribute("aria-pressed", heated);
@@ -24,6 +30,7 @@ function show() {
   at("ended").textContent = `${answered} photographs answered.`;
   if (!item) return;
   category = item.category;
+  see(false);
   picture("photograph", `photograph/${item.number}`, item.path);
   heat();
   at("reason").textContent = `Why this one: ${item.reason}`;
@@ -54,9 +61,18 @@ function picture(id, source, about) {
     else if (id !== "photograph") box.hidden = gone;
   };
   image.alt = about;
+  image.style.visibility = "hidden"; // else the last one stays until this one is there
+  if (id === "heat") box.classList.remove("mapped");
+  image.onload = () => {
+    image.style.visibility = "";
+    if (id === "heat") box.classList.add("mapped");
+    if (id === "photograph") see(true);
+  };
   image.onerror = () => {
     missing(true);
-    if (id === "photograph") trouble(`${about}: can't be shown; it may have changed`);
+    if (id !== "photograph") return;
+    trouble(`${about}: can't be shown; it may have changed`);
+    see(true);
   };
   missing(!source);
   if (source) image.src = source; else image.removeAttribute("src");
@@ -96,6 +112,7 @@ async function undo() {
   const back = await send("undo", {});
   if (!back) return;
   answered = back.answered;
+  if (back.warning) trouble(back.warning);
   queue.unshift(back.item);
   show();
 }
@@ -159,6 +176,7 @@ const KEYS = {
 function press(key) {
   if (busy && key !== "Escape") return; // what is shown is being answered
   if (!current() && key !== "u" && key !== "q") return;
+  if (!seen && "gdcx".includes(key)) return; // nobody has seen what would be answered
   if (KEYS[key]) KEYS[key]();
 }
 

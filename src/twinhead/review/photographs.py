@@ -62,9 +62,9 @@ class Candidates:
     answered: pd.DataFrame
     """The answers that hold already, as `ingest.answers` has them."""
 
-    def threshold(self, category: str) -> float:
-        """From which probability on its photographs are called defective."""
-        return self.predictor.rules.threshold_of(category)
+    def threshold(self, number: int) -> float:
+        """From which probability on this photograph is called defective."""
+        return float(_thresholds(self.predictor, self.table.loc[[number]]).iat[0])
 
     @cached_property
     def categories(self) -> list[str]:
@@ -173,8 +173,7 @@ def gather(
         raise InputError("this workspace has no data set; name a folder of photographs")
     table = table[~table["sha256"].isin(settled.standing.index)]
     table = table.assign(contradicted=table["sha256"].isin(settled.contradicted["sha256"]))
-    thresholds = table["category"].map(predictor.rules.threshold_of).astype(float)
-    ordered = queue.order(table, thresholds)
+    ordered = queue.order(table, _thresholds(predictor, table))
     return Candidates(ordered, predictor, known, model, heat, pooled, unread, settled.standing)
 
 
@@ -257,6 +256,7 @@ def _row(predictor: Predictor, said: dict[str, np.ndarray], place: int) -> dict:
     usual = "unusual" not in said or said["unusual"][place, 0] <= detector.UNUSUAL
     return {
         "category": named,
+        "category_predicted": named,
         "defect_type": "",
         "defective": np.nan,
         "defect_probability": float(said["defect"][place, 0]),
@@ -264,6 +264,12 @@ def _row(predictor: Predictor, said: dict[str, np.ndarray], place: int) -> dict:
         "disagreement": apart,
         "row": -1,
     }
+
+
+def _thresholds(predictor: Predictor, table: pd.DataFrame) -> pd.Series:
+    """From which probability on each is called defective: by the category that the network sees."""
+    named = table.get("category_predicted", table["category"]).fillna(table["category"])
+    return named.map(predictor.rules.threshold_of).astype(float)
 
 
 def _recognise(table: pd.DataFrame, known: Known | None) -> pd.DataFrame:
@@ -297,8 +303,7 @@ def snapshot(candidates: Candidates, path: Path = paths.ROUND) -> None:
     if earlier is not None and candidates.model in set(earlier["model"]):
         return
     columns = ["path", "sha256", "defect_probability"]
-    named = test.get("category_predicted", test["category"])  # decided as `evaluate` does it
-    thresholds = named.map(candidates.threshold)
+    thresholds = _thresholds(candidates.predictor, test)
     table = test[columns].assign(threshold=thresholds, model=candidates.model)
     if earlier is not None:
         table = pd.concat([earlier, table], ignore_index=True)

@@ -106,9 +106,10 @@ class Review:
         return {"number": number, "answered": len(self.given), "types": self._types()}
 
     def undo(self) -> dict:
-        """Delete this sitting's last answer, and return the number of its photograph.
+        """Delete this sitting's last answer, and return its photograph, to be asked about again.
 
-        Raises Refused where there is none, and, once, for one that somebody has deleted or changed.
+        Where somebody has deleted or changed that answer, a warning says so. Raises Refused where
+        there is none.
         """
         with self._lock:
             if not self.given:
@@ -116,9 +117,8 @@ class Review:
             number, row = self.given[-1]
             removed = record.remove(row, self.path)
             self.given.pop()
-            if not removed:
-                raise Refused(HTTPStatus.CONFLICT, "that answer isn't in the table any more")
-        return {"number": number, "answered": len(self.given), "item": self._item(number)}
+        back = {"number": number, "answered": len(self.given), "item": self._item(number)}
+        return back if removed else back | {"warning": "that answer isn't in the table any more"}
 
     def _row(self, number: int, label: str, kind: str, category: str) -> dict[str, str]:
         shown = self.candidates.table.loc[number]
@@ -145,7 +145,7 @@ class Review:
             "when": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "replaces": " ".join(last["when"]) or had,
             "defect_probability": f"{shown['defect_probability']:.6g}",
-            "threshold": f"{self.candidates.threshold(category):.9g}",
+            "threshold": f"{self.candidates.threshold(number):.9g}",
             "model": self.candidates.model,
         }
 
@@ -153,8 +153,10 @@ class Review:
         """Where the data set has a photograph: below data.root or as a copy already, or copied."""
         if self.root is not None and file.resolve().is_relative_to(self.root.resolve()):
             return file.resolve().relative_to(self.root.resolve()).as_posix()
-        if file.resolve().is_relative_to(self.reviewed.resolve()):
-            return (paths.REVIEWED / file.name).as_posix()
+        # Not resolved: DVC may have put links in the copies' place.
+        own, copies = file.absolute(), self.reviewed.absolute()
+        if own.is_relative_to(copies):
+            return (paths.REVIEWED / own.relative_to(copies)).as_posix()
         copy = record.keep(data, file.name, self.reviewed)
         return (paths.REVIEWED / copy.name).as_posix()
 
@@ -187,7 +189,7 @@ class Review:
             "path": str(shown["path"]),
             "category": str(shown["category"]),
             "label": str(shown["defect_type"]),
-            "threshold": self.candidates.threshold(self._category(number)),
+            "threshold": self.candidates.threshold(number),
             "probability": float(shown["defect_probability"]),
             "reason": str(shown["reason"]),
         }

@@ -13,7 +13,7 @@ from typing import IO
 
 from twinhead import files
 from twinhead.errors import InputError
-from twinhead.serving import known
+from twinhead.serving.answered import Answered
 
 STDOUT = Path("-")
 FORMULAS = ("=", "+", "-", "@")
@@ -122,7 +122,7 @@ class Lines:
         self.file, self.form = file, form
         self.defective = self.unknown = 0
         """Of those that an earlier run has answered."""
-        self._known = known.Known()
+        self._answered = Answered()
         continued = resume and file.is_file()
         with _naming(file):
             if continued:
@@ -134,11 +134,11 @@ class Lines:
 
     def __len__(self) -> int:
         """How many photographs an earlier run has answered."""
-        return len(self._known)
+        return len(self._answered)
 
     def __contains__(self, path: str) -> bool:
         """Whether an earlier run has answered this photograph."""
-        return known.key(self.form.path(path)) in self._known
+        return Answered.number(self.form.path(path)) in self._answered
 
     def write(self, answer: dict) -> None:
         """Raises InputError naming the file if it can't be written."""
@@ -173,7 +173,7 @@ class Lines:
     def _take(self, text: str, number: int) -> None:
         try:
             row = self.form.read(text)
-            self._known.add(known.key(row["path"]))
+            self._answered.add(Answered.number(row["path"]))
             self.defective += bool(row.get("defective"))
             self.unknown += not row.get("known", True)
         except (ValueError, LookupError, TypeError, AttributeError):

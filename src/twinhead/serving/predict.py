@@ -12,12 +12,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from twinhead import files, stage
+from twinhead import stage
 from twinhead.errors import InputError
-from twinhead.ingest import images
-from twinhead.serving import batch, formats, models, photographs
+from twinhead.serving import batch, drawing, formats, models, photographs
 from twinhead.serving.models import Answering
 from twinhead.serving.tally import Tally
 
@@ -143,25 +140,10 @@ def _answers(
             fault = None
             if overlays and heat is not None:
                 place = overlays / os.path.relpath(os.path.abspath(file), survey.root)
-                fault = _draw(model, file, heat, place)
+                fault = drawing.draw(model, file, heat, place)
             answers.append(({"path": formats.spelt(file)} | answer, fault))
         yield answers
         done += len(part)
         if tell:
             with contextlib.redirect_stdout(sys.stderr):
                 tell(done, max(done, survey.count))
-
-
-def _draw(model: Answering, file: Path, heat: np.ndarray, place: Path) -> InputError | None:
-    """Write the photograph with its heat map; return what is wrong with it, if something is."""
-    try:
-        png = model.draw(images.contents(file), file, heat)
-    except InputError as error:  # it was there when it was decoded
-        return error
-    target = place.with_name(place.name + photographs.HEATED)
-    try:
-        with files.whole(target) as part:
-            part.write_bytes(png)
-    except OSError as error:
-        return InputError(f"{target}: can't be written ({error.strerror})")
-    return None

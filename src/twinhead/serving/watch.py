@@ -21,11 +21,10 @@ from types import FrameType
 
 import numpy as np
 
-from twinhead import files
 from twinhead.errors import InputError
 from twinhead.ingest import images
-from twinhead.serving import batch, formats, known, models, photographs
-from twinhead.serving.known import Known
+from twinhead.serving import batch, drawing, formats, models, photographs
+from twinhead.serving.answered import Answered
 from twinhead.serving.models import Answering
 from twinhead.serving.tally import Tally
 
@@ -85,7 +84,7 @@ class Arriving:
 class Folder:
     """The photographs of a folder that are new."""
 
-    def __init__(self, place: Path, answered: Known, patience: float) -> None:
+    def __init__(self, place: Path, answered: Answered, patience: float) -> None:
         """answered: by `key`, what has been answered already.
 
         patience: seconds that a file must have been the same before it is called unreadable.
@@ -96,8 +95,8 @@ class Folder:
     def ready(self) -> list[tuple[str, Arriving]]:
         """The photographs that didn't change since the last look, the oldest first.
 
-        No more than WAITING at a time, however many have come. Those that couldn't be read make
-        way for others.
+        No more than WAITING at a time, however many have come. Those that the disk or the network
+        didn't give make way for others.
         """
         now, found = time.monotonic(), {}
         for name, stamp in heapq.nsmallest(WAITING, self._new(), key=self._turn):
@@ -131,7 +130,7 @@ class Folder:
         """What has been seen is before what is new, so that it gets its second look."""
         name, stamp = photograph
         one = self._same(name, stamp)
-        return 1 if one is None else 2 * (one.tried or one.away), stamp[1], name
+        return 1 if one is None else 2 * one.away, stamp[1], name
 
     def read(self, name: str, arriving: Arriving, size: int) -> np.ndarray | InputError | None:
         """A photograph's pixels, what is wrong with it, or None where it may still be written."""
@@ -159,7 +158,7 @@ class Folder:
 
 def key(name: str, stamp: Stamp) -> int:
     """A number for a photograph; name: its path below the folder, also as `spelt` gives it."""
-    return known.key(f"{formats.spelt(name)}\0{stamp[0]}\0{stamp[1]}")
+    return Answered.number(f"{formats.spelt(name)}\0{stamp[0]}\0{stamp[1]}")
 
 
 def beside(folder: Path) -> Path:
@@ -207,9 +206,9 @@ class Log:
             except BlockingIOError:
                 raise InputError(f"{file}: another `twinhead watch` writes it") from None
 
-    def answered(self) -> Known:
+    def answered(self) -> Answered:
         """What stands in the file, by `key`; a last line that isn't whole is taken away."""
-        found, whole = Known(), 0
+        found, whole = Answered(), 0
         for row, size in lines(self.file):
             found.add(key(row["path"], (row["bytes"], row["modified"])))
             whole += size
@@ -304,10 +303,12 @@ def _follow(
                 log.write(text, room)
                 watched.done(name)
                 if fault:
-                    tally.unread += 1
                     _say(formats.printable(fault))
+                if "error" in line:
+                    tally.unread += 1
                 else:
                     tally.add(line)
+                    tally.undrawn += fault is not None
                 room.write(sys.stdout.fileno(), text, "the terminal's file")
             stopping.wait(0)
         stopping.wait(INTERVAL)
@@ -333,26 +334,10 @@ def _answers(
             decoded.append(found)
     given = batch.answers(model, decoded, heatmaps is not None)
     for (name, line), (answer, heat) in zip(read, given, strict=True):
+        fault = None
         if heatmaps and heat is not None:
-            _draw(model, watched.place / name, heat, heatmaps / name, room)
-        yield name, line | answer, None
-
-
-def _draw(model: Answering, file: Path, heat: np.ndarray, place: Path, room: Room) -> None:
-    """Write the photograph with its heat map, whole; say what is wrong, if something is."""
-    target = place.with_name(place.name + photographs.HEATED)
-
-    def write() -> int:
-        with files.whole(target) as part:
-            return part.write_bytes(png)
-
-    try:
-        png = model.draw(images.contents(file), file, heat)
-        room.taken(write, str(target))
-    except InputError as error:  # it was there when it was decoded
-        _say(formats.printable(error))
-    except OSError as error:
-        _say(formats.printable(f"{target}: can't be written ({error.strerror})"))
+            fault = drawing.draw(model, watched.place / name, heat, heatmaps / name, room.taken)
+        yield name, line | answer, fault
 
 
 def _say(text: str) -> None:

@@ -8,8 +8,13 @@ RECENT = 4096
 """Numbers that are held as a set until they are sorted in."""
 
 
-class Known:
+class Answered:
     """Photographs that have been answered, in eight bytes each."""
+
+    @staticmethod
+    def number(name: str) -> int:
+        """64 bits for what a photograph is known by."""
+        return int.from_bytes(blake2b(name.encode(errors="surrogatepass"), digest_size=8).digest())
 
     def __init__(self) -> None:
         self._sorted = np.empty(0, np.uint64)
@@ -19,7 +24,7 @@ class Known:
         return len(self._sorted) + len(self._recent)
 
     def __contains__(self, number: int) -> bool:
-        """number: as `key` returns it."""
+        """number: of a photograph."""
         if number in self._recent:
             return True
         place = np.searchsorted(self._sorted, np.uint64(number))
@@ -33,8 +38,3 @@ class Known:
             more = np.fromiter(self._recent, np.uint64, len(self._recent))
             self._sorted = np.sort(np.concatenate([self._sorted, more]))
             self._recent.clear()
-
-
-def key(name: str) -> int:
-    """A number of 64 bits for what a photograph is known by."""
-    return int.from_bytes(blake2b(name.encode(errors="surrogatepass"), digest_size=8).digest())
