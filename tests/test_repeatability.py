@@ -7,6 +7,7 @@ import random
 import re
 import signal
 import subprocess
+import time
 from contextlib import suppress
 from pathlib import Path
 from statistics import median
