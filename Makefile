@@ -70,9 +70,8 @@ lock: ## Renew the lock files from pyproject.toml (for maintainers)
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(UV) && \
-	$(BIN)/uv pip install --quiet --compile-bytecode --cache-dir $(VENV)/uv --python $(BIN)/python --requirement requirements.lock || \
+	(trap 'rm -rf $(VENV)/uv' EXIT; $(BIN)/uv pip install --quiet --compile-bytecode --cache-dir $(VENV)/uv --python $(BIN)/python --requirement requirements.lock) || \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
-	rm -rf $(VENV)/uv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 

@@ -192,11 +192,12 @@ def figure(photographs: Path, work: Path, sizes: list[int], count: int) -> None:
 
 
 def trained(workspace: Path, photographs: Path, size: int) -> None:
-    """Run the pipeline up to `export` at a size; what is there already stays."""
-    if (workspace / "models/edge/edge.json").exists():
-        return
+    """Run the pipeline up to `export` at a size; what is there already, of these params, stays."""
+    file = workspace / "params.yaml"
+    before = file.read_bytes() if file.exists() else None
     env = workspaces.make(workspace, {"data": {"root": str(photographs), "image_size": size}})
-    workspaces.run(workspace, STAGES, env)
+    if before != file.read_bytes() or not (workspace / "models/edge/edge.json").exists():
+        workspaces.run(workspace, STAGES, env)
 
 
 def judged(workspace: Path) -> dict[str, tuple[float, float, float]]:

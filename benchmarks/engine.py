@@ -108,11 +108,14 @@ def agree() -> None:
         )[0]
         for name in ENGINES
     ]
-    apart = (found[0]["defect_probability"] - found[1]["defect_probability"]).abs().max()
+    print(f"{len(rows)} photographs of val and test")
+    if "defect_probability" in found[0]:
+        apart = (found[0]["defect_probability"] - found[1]["defect_probability"]).abs().max()
+        print(f"defect probabilities apart by {apart:.1e} at most")
     same = parity.compare(*found, (None, None))
-    print(f"{len(rows)} photographs of val and test: defect probabilities apart by {apart:.1e}")
     for name, what in parity.SHARES.items():
-        print(f"{same[name]:.2%} of the {what} are equal")
+        if same[name] is not None:
+            print(f"{same[name]:.2%} of the {what} are equal")
 
 
 def start(name: str, size: int, categories: int, memory: int) -> None:

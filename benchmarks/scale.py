@@ -49,7 +49,7 @@ POOL = 2 * 250_000 * 320 * 4
 """model/memory.py: the patches that are chosen from at a time, and their joined copy."""
 LOOKED_AT = 4 * 20 * 20 + POOLED
 """review/photographs.py keeps this of each photograph of a folder."""
-RESUMED, WATCHED = 8, 70
+RESUMED, WATCHED = 8, 8
 """docs/edge.md: what `predict --resume` and `watch` remember of each photograph."""
 
 # ---- Measured. Core-seconds are those of two cores of an AMD EPYC.

@@ -7,7 +7,7 @@ back when it needs room, are beside it.
 
 With --stores there are no photographs: what `index` and `features` would leave of that many is
 written at once, features that are all different and DIFFERENT pixels again and again, and the other
-stages run on it. An image's features take 280 kB at 320 pixels a side, 17 kB at 64.
+stages run on it. An image's features take 287 kB at 320 pixels a side, 17 kB at 64.
 
     python benchmarks/size.py [--images 600 1200 2400 5354] [--photos FOLDER] [-S KEY=VALUE]
     python benchmarks/size.py --stores [--images 2000 20000 100000] [-S KEY=VALUE]
@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import process_memory
+import workspaces
 import yaml
 
 from twinhead import files, paths, sample, sharding
@@ -32,7 +33,6 @@ from twinhead.dataset import catalog
 from twinhead.ingest import answers, layout, quality
 
 STAGES = ("index", "split", "features", "train", "evaluate", "embed", "explain", "plots", "report")
-REPOSITORY = Path(__file__).resolve().parents[1]
 GIB = 2**30
 DIFFERENT = 512
 """Pixels of --stores that aren't equal."""
@@ -50,24 +50,32 @@ def main(sizes: list[int], photos: Path | None, stores: bool, changes: list[str]
             workspace.mkdir(parents=True)
             if not stores:
                 take(photos, size, workspace / "photos")
-            settings = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
-            for change in [f"data.root={workspace / 'photos'}", *changes]:
-                key, _, value = change.partition("=")
-                section, name = key.split(".")
-                settings[section][name] = yaml.safe_load(value)
-            (workspace / "params.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+            env = workspaces.make(
+                workspace, changed([f"data.root={workspace / 'photos'}", *changes])
+            )
             if stores:
+                settings = yaml.safe_load((workspace / "params.yaml").read_text(encoding="utf-8"))
                 write_stores(workspace, size, settings)
             for name in STAGES:
                 if stores and name in ("index", "features"):
                     continue
-                seconds, own, all_of_it = measured(name, workspace)
+                seconds, own, all_of_it = measured(name, workspace, env)
                 print(
                     f"| {size:,} | {name} | {seconds:.0f} | {own / GIB:.2f} |"
                     f" {all_of_it / GIB:.2f} |",
                     flush=True,
                 )
             shutil.rmtree(workspace)
+
+
+def changed(changes: list[str]) -> dict[str, dict[str, object]]:
+    """What SECTION.KEY=VALUE asks for, by section."""
+    found: dict[str, dict[str, object]] = {}
+    for change in changes:
+        key, _, value = change.partition("=")
+        section, _, name = key.partition(".")
+        found.setdefault(section, {})[name] = yaml.safe_load(value)
+    return found
 
 
 def take(photos: Path, size: int, target: Path) -> None:
@@ -156,7 +164,7 @@ def catalog_of(size: int, rng: np.random.Generator, side: int) -> pd.DataFrame:
     return pd.DataFrame(rows).sort_values("path", ignore_index=True)
 
 
-def measured(name: str, workspace: Path) -> tuple[float, int, int]:
+def measured(name: str, workspace: Path, env: dict[str, str]) -> tuple[float, int, int]:
     """Run a stage; return its seconds and, in bytes, its peak memory without and with maps."""
     for folder in ("data", "models", "reports", "metrics"):
         (workspace / folder).mkdir(exist_ok=True)
@@ -166,7 +174,7 @@ def measured(name: str, workspace: Path) -> tuple[float, int, int]:
         process = subprocess.Popen(
             [sys.executable, "-m", "twinhead.stage", name],
             cwd=workspace,
-            env=os.environ | {"PYTHONPATH": str(REPOSITORY / "src"), "DVC_ROOT": str(workspace)},
+            env=env,
             stdout=out,
             stderr=subprocess.STDOUT,
         )

@@ -6,8 +6,9 @@ pooled features of the pretrained backbone, with the same protocol (its threshol
 The alterations are made in the pixels that the network sees, at its size. It prints Markdown: the
 AUROC as the mean over the categories with its interval, false alarms, defects found, and what is
 called unknown of the good ones; and which categories suffer most. With --evened each altered
-photograph is first brought to the mean brightness of its category's good training photographs, by
-one factor, as a camera's automatic exposure would: what of the damage can be mended so?
+photograph, and each as it is, is first brought to the median brightness of its category's good
+training photographs, by one factor, as a camera's automatic exposure would: what of the damage can
+be mended so?
 
 With --vary FOLDER it answers for nothing. It leaves a data set there: links to the workspace's
 photographs, each in the split that it has, and a copy of each good one of train and val, altered by
@@ -36,6 +37,7 @@ from twinhead import evaluation, files, params, paths
 from twinhead.dataset import catalog, features, pixels, splits, tables
 from twinhead.evaluation import baselines, intervals, operating_point
 from twinhead.params import OperatingPoint
+from twinhead.review import held_out
 
 Alter = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 """Takes a photograph, (size, size, 3), uint8, and gives one."""
@@ -148,9 +150,9 @@ def main(work: Path | None, only: list[str], even: bool) -> None:
     chosen = [
         name for name in ALTERATIONS if not only or name == AS_IT_IS or name.split()[0] in only
     ]
-    lines, worst = [], []
+    lines, worst, digest = [], [], held_out.digest(paths.MODEL)
     for name in chosen:
-        file = work / f"{name.replace(' ', '-')}{'-evened' if even else ''}.csv" if work else None
+        file = work / f"{digest}-{name.replace(' ', '-')}{'-evened' * even}.csv" if work else None
         if file and file.exists():
             found = tables.read(file)
         else:
@@ -181,8 +183,11 @@ def vary(
     """Leave a data set in `into`: links to that of root, and altered copies of good photographs.
 
     Only those of train and val have a copy. Its splits.csv gives each photograph its split, and a
-    copy that of its photograph. Raises FileExistsError where `into` is there.
+    copy that of its photograph. Raises FileExistsError where `into` is there, and ValueError for a
+    workspace with answers: a copy's folder says what it is, and they say otherwise.
     """
+    if (frame["reviewed"] != "").any():
+        raise ValueError("--vary: some photographs were answered; begin without data/answers.csv")
     into.mkdir(parents=True)
     listed = []
     for row, photograph in frame.iterrows():
@@ -296,7 +301,7 @@ if __name__ == "__main__":
     parser.add_argument("--work", type=Path, metavar="FOLDER", help="keeps the answers")
     kinds = sorted({name.split()[0] for name in ALTERATIONS} - {"as"})
     parser.add_argument("--only", nargs="+", choices=kinds, default=[])
-    parser.add_argument("--evened", action="store_true", help="bring back the mean brightness")
+    parser.add_argument("--evened", action="store_true", help="bring back the usual brightness")
     parser.add_argument("--vary", type=Path, metavar="FOLDER", help="leave a data set there")
     given = parser.parse_args()
     if given.vary:

@@ -6,6 +6,7 @@ import sys
 import tempfile
 import time
 from argparse import Namespace
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def drift(options: Namespace) -> int:
     if options.page:
         if told is None:
             told = answers.of_look(now, unread, rules)
-        _write_page(options, found, now, usual, told)
+        _write_page(options, found, now, usual, rules.threshold_of, told)
     if found.table.empty:
         raise InputError(f"{options.folder}: {comparison.nothing(found)}")
     if options.json != formats.STDOUT:
@@ -65,7 +66,7 @@ def drift(options: Namespace) -> int:
             write(comparison.numbers(found) | {"tests": rows})
     if options.plot:
         with files.whole(options.plot) as part:
-            figure.draw(found, now, usual, part)
+            figure.draw(found, now, usual, rules.threshold_of, part)
     if settings is not None:
         with stage.loading():
             from twinhead.tracking import runs
@@ -185,12 +186,13 @@ def _write_page(
     found: comparison.Drift,
     now: pd.DataFrame,
     usual: pd.DataFrame,
+    threshold_of: Callable[[str], float],
     told: pd.DataFrame,
 ) -> None:
     from twinhead.drift import page  # with scikit-learn, which takes a second
 
     with tempfile.TemporaryDirectory() as place, files.whole(options.page) as part:
         plot = Path(place) / "plot.png"
-        figure.draw(found, now, usual, plot)
+        figure.draw(found, now, usual, threshold_of, plot)
         about = page.About(options.folder, options.model, datetime.now())
         part.write_text(page.page(found, told, plot, about), encoding="utf-8")

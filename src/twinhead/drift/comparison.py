@@ -82,14 +82,12 @@ def compare(
     for category, own in now.groupby("category"):
         usual = reference[reference["category"] == category]
         limit = threshold_of(str(category))
-        passed, known = own[own["score"] < limit], usual[usual["score"] < limit]
-        if len(own) < LEAST or len(known) < LEAST:
+        sides, whole = tested(own, usual, limit)
+        if len(own) < LEAST or len(usual[usual["score"] < limit]) < LEAST:
             few[str(category)] = len(own)
             continue
-        # Nearly all is called defective: how does all of it look?
-        sides = (passed, known) if len(passed) >= LEAST else (own, usual)
         for name in MEASURES:
-            if name not in LOOKS and len(passed) < LEAST:
+            if whole and name not in LOOKS:
                 continue
             one, other = (side[name].to_numpy() for side in sides)
             rows.append((category, name, np.median(other), np.median(one), _test(one, other, name)))
@@ -103,6 +101,19 @@ def compare(
     alarms = now["score"] >= now["category"].map(threshold_of).astype(float)
     unknown = now["unusual"] > unusual
     return Drift(found, few, float(alarms.mean()), float(unknown.mean()), len(now))
+
+
+def tested(
+    own: pd.DataFrame, usual: pd.DataFrame, limit: float
+) -> tuple[tuple[pd.DataFrame, pd.DataFrame], bool]:
+    """What of a category is compared, now and usually; and whether that is all of it.
+
+    What is called defective counts on neither side; unless nearly all is: how does all of it look?
+    """
+    passed = own[own["score"] < limit]
+    if len(passed) < LEAST:
+        return (own, usual), True
+    return (passed, usual[usual["score"] < limit]), False
 
 
 def holm(p: np.ndarray) -> np.ndarray:

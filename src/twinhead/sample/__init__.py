@@ -24,7 +24,7 @@ HELD_TO_AVX2 = {
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
     "OPENBLAS_CORETYPE": "Haswell",
 }
-"""For NumPy and OpenBLAS: by AVX-512 they round otherwise, and some pixels with them."""
+"""For the locked NumPy, and OpenBLAS: by AVX-512 they round otherwise, and so do some pixels."""
 Job = tuple[str, str, int]  # category, folder within it, number
 
 
@@ -86,14 +86,14 @@ def _each(work: Callable[[Job], None], jobs: list[Job], workers: int) -> Iterato
 @contextmanager
 def _environment(variables: dict[str, str]) -> Iterator[None]:
     """Give variables to the processes that are started meanwhile."""
-    before = dict(os.environ)
+    before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
         yield
     finally:
-        for name in variables:
-            os.environ.pop(name)
-        os.environ.update(before)
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            os.environ.update({name: value} if value is not None else {})
 
 
 def _end_with_parent() -> None:
