@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -223,6 +224,20 @@ def dimmed(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         with Image.open(file) as image:
             image.point(lambda value: value // 3).save(place / file.name)
     return place
+
+
+def test_the_answers_are_in_float_as_the_reference_is(drift, dimmed, monkeypatch):
+    load, exported, asked = command.edge.load, command.models.exported, []
+
+    def loaded(folder: Path, precision: str) -> object:
+        asked.append(precision)
+        return load(folder, "float")
+
+    monkeypatch.setattr(command.edge, "load", loaded)
+    monkeypatch.setattr(
+        command.models, "exported", lambda *given: replace(exported(*given), precision="int8")
+    )
+    assert drift(dimmed)[0] == 1 and asked == ["float"]
 
 
 def test_the_command_ends_as_cron_wants_it(drift, dimmed, finished, tmp_path):

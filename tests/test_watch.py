@@ -17,7 +17,7 @@ from test_hostile_images import REFUSED
 
 from twinhead import edge, paths
 from twinhead.errors import InputError
-from twinhead.serving import answered, formats, watch
+from twinhead.serving import answered, formats, photographs, watch
 from twinhead.serving.answered import Answered
 
 Answers = tuple[int, list[dict], str]
@@ -188,6 +188,20 @@ def test_more_unreadable_photographs_than_are_remembered_are_all_named(arrival, 
                 given.append(name)
                 watched.done(name)
     assert sorted(given) == [f"{number:02}.png" for number in range(12)]
+
+
+def test_a_folder_that_cannot_be_listed_is_named_once(arrival, monkeypatch, capsys):
+    def walk(folder: Path, onerror: Callable, followlinks: bool) -> Iterator:
+        onerror(PermissionError(13, "Permission denied", f"{folder}/locked"))
+        yield str(folder), [], []
+
+    monkeypatch.setattr(photographs.os, "walk", walk)
+    watched = watch.Folder(arrival, Answered(), patience=0)
+    assert watched.ready() == watched.ready() == []
+    said = capsys.readouterr().err
+    assert said == f"watch: {arrival}/locked: can't be listed (Permission denied)\n"
+    with pytest.raises(InputError, match="locked: can't be listed"):
+        list(photographs.find([str(arrival)]))
 
 
 def test_a_photograph_is_known_by_its_number_however_many_there_are(monkeypatch):

@@ -17,7 +17,7 @@ from twinhead import edge, errors, files, params, stage
 from twinhead.drift import answers, comparison, figure
 from twinhead.drift.answers import ALL
 from twinhead.errors import InputError
-from twinhead.export import reference
+from twinhead.export import manifest, reference
 from twinhead.serving import formats, models, photographs, watch
 
 FINE, DRIFTED = 0, 1
@@ -38,7 +38,8 @@ def drift(options: Namespace) -> int:
     with models.located(options.model) as place:
         export = models.exported(options.model, place)
         usual = reference.read(export.folder, export.known)
-        now, unread = ask(edge.load(export.folder, export.precision), shown)
+        # In float, as the reference: int8 may take all photographs for a little odder.
+        now, unread = ask(edge.load(export.folder, manifest.FLOAT), shown)
     if now.empty:
         raise InputError(f"{options.folder}: none of {len(shown)} photographs can be read")
     if not export.known.categories:

@@ -154,6 +154,7 @@ def headline(results: Results) -> dict:
         "unknown": judged[splits.TEST].get("unknown"),
         "twins": judged[splits.TEST].get("twins"),
         "far": likeness.FAR,
+        "regression": "logistic_regression" in guesses,
     }
 
 

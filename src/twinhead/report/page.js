@@ -45,6 +45,8 @@ for (const box of document.querySelectorAll(".explorer")) {
     while (last + 1 < costs.length && costs[last + 1] === costs[first]) last += 1;
     return Math.floor((first + last) / 2);
   };
+  const button = box.querySelector("[data-do=cheapest]");
+  if (button && !(val.defective && val.good)) button.hidden = true; // what it costs isn't known
   box.addEventListener("input", show);
   box.addEventListener("click", event => {
     const wanted = event.target.dataset.do;

@@ -54,6 +54,12 @@ def review(options: Namespace) -> int:
             served.serve_forever()
     count = len(sitting.given)
     print(f"review: {count} answers in {paths.ANSWERS}" + ("; next: dvc repro" if count else ""))
+    most = settings.split.train_defects if settings is not None else None
+    if most is not None and any(row["label"] == answers.DEFECTIVE for _, row in sitting.given):
+        print(
+            f"review: split.train_defects is {most}: no more defects of a category are trained on;"
+            " null takes all"
+        )
     return 0
 
 

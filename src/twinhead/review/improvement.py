@@ -201,6 +201,9 @@ def _change(found: dict, kind: str) -> str:
     if found["low"] is None:
         return text
     span = f"{found['low']:{sign}} to {found['high']:{sign}}"
+    if kind == ".3f" and found["high"] - found["low"] >= 2:  # all that there is between two areas
+        few = "too few photographs changed places to say more"
+        return f"{text}   {found['difference']:{sign}} ({few})"
     return f"{text}   {found['difference']:{sign}} (95% interval {span})"
 
 

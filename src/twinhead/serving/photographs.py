@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -23,8 +23,8 @@ def find(names: list[str]) -> Iterator[Path]:
     Of a folder, all below it whose names end as photographs' do, sorted; no hidden ones, no drawn
     heat maps, and no masks where it is in MVTec AD's layout. A photograph that doesn't exist is
     given as it is: reading it will say so. Raises InputError for a folder that doesn't exist or is
-    without photographs, and for a pattern that nothing matches. Of one folder, no more than the
-    names of those that it is in are held.
+    without photographs, for one that can't be listed, and for a pattern that nothing matches. Of
+    one folder, no more than the names of those that it is in are held.
     """
     places = [place for name in names for place in _places(name)]
     seen: set[Path] | None = set() if len(places) > 1 else None
@@ -37,10 +37,13 @@ def find(names: list[str]) -> Iterator[Path]:
                 yield file
 
 
-def below(folder: Path) -> Iterator[Path]:
-    """Yield the photographs below a folder as `find` does, or none."""
+def below(folder: Path, unlisted: Callable[[OSError], None] = lambda error: None) -> Iterator[Path]:
+    """Yield the photographs below a folder as `find` does, or none.
+
+    unlisted: is told of each folder whose names can't be had.
+    """
     seen = set()
-    for place, folders, files in os.walk(folder, followlinks=True):
+    for place, folders, files in os.walk(folder, onerror=unlisted, followlinks=True):
         real = os.path.realpath(place)
         if real in seen:  # a link that leads back up
             folders.clear()
@@ -107,11 +110,15 @@ def _places(name: str) -> list[Path]:
 
 def _below(folder: Path) -> Iterator[Path]:
     none = True
-    for file in below(folder):
+    for file in below(folder, _refuse):
         none = False
         yield file
     if none:
         raise InputError(f"{folder}: no photographs in it; expected {', '.join(images.FORMATS)}")
+
+
+def _refuse(error: OSError) -> None:
+    raise InputError(f"{error.filename}: can't be listed ({error.strerror})")
 
 
 def is_photograph(name: str) -> bool:

@@ -91,6 +91,7 @@ class Folder:
         """
         self.place, self._answered, self._patience = place, answered, patience
         self._arriving: dict[str, Arriving] = {}
+        self._unlisted: set[str] = set()
 
     def ready(self) -> list[tuple[str, Arriving]]:
         """The photographs that didn't change since the last look, the oldest first.
@@ -112,7 +113,7 @@ class Folder:
         return sorted(ready, key=lambda pair: (pair[1].stamp[1], pair[0]))
 
     def _new(self) -> Iterator[tuple[str, Stamp]]:
-        for file in photographs.below(self.place):
+        for file in photographs.below(self.place, self._tell):
             try:
                 about = file.stat()
             except OSError:  # taken away since
@@ -120,6 +121,12 @@ class Folder:
             name, stamp = str(file.relative_to(self.place)), (about.st_size, about.st_mtime_ns)
             if key(name, stamp) not in self._answered:
                 yield name, stamp
+
+    def _tell(self, error: OSError) -> None:
+        """Say once that a folder can't be listed; it may come back."""
+        if error.filename not in self._unlisted:
+            self._unlisted.add(error.filename)
+            _say(formats.printable(f"{error.filename}: can't be listed ({error.strerror})"))
 
     def _same(self, name: str, stamp: Stamp) -> Arriving | None:
         """The photograph as at the last look, if it is still so."""
