@@ -321,6 +321,15 @@ def test_a_number_that_is_no_probability_is_refused(tmp_path, name, value):
     assert len(answers.read(table)) == 1
 
 
+def test_an_empty_folder_is_refused_before_the_network_is_loaded(tmp_path, monkeypatch, capsys):
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["twinhead", "review", "photos", "--model", "nowhere"])
+    with pytest.raises(SystemExit) as ended:
+        commands.main()
+    assert ended.value.code == 2 and "photos: no photographs in it" in capsys.readouterr().err
+
+
 def test_an_exported_model_is_refused_and_not_offered(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for place in (tmp_path / paths.EDGE / "edge.json", tmp_path / "photos/0.png"):

@@ -11,6 +11,7 @@ from twinhead.errors import InputError
 from twinhead.export import manifest
 from twinhead.ingest import answers
 from twinhead.serving import ARTIFACTS, formats
+from twinhead.serving.photographs import find
 
 
 def review(options: Namespace) -> int:
@@ -25,6 +26,9 @@ def review(options: Namespace) -> int:
     settings = params.load() if paths.PARAMS.exists() else None
     if options.folder is None and settings is None:
         raise InputError("there is no params.yaml here; name a folder of photographs")
+    if options.folder is not None:
+        next(find([str(options.folder)]))  # says so where there is none
+    print("review: loading the network", flush=True)
     with stage.loading():
         from twinhead.review import held_out, photographs, server
         from twinhead.serving import models, predictor
