@@ -196,7 +196,10 @@ def trained(workspace: Path, photographs: Path, size: int) -> None:
     file = workspace / "params.yaml"
     before = file.read_bytes() if file.exists() else None
     env = workspaces.make(workspace, {"data": {"root": str(photographs), "image_size": size}})
-    if before != file.read_bytes() or not (workspace / "models/edge/edge.json").exists():
+    export = workspace / "models/edge"
+    if before != file.read_bytes():
+        shutil.rmtree(export, ignore_errors=True)  # also where this run is killed
+    if not (export / "edge.json").exists():
         workspaces.run(workspace, STAGES, env)
 
 
