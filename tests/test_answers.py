@@ -39,7 +39,7 @@ def test_what_is_unknown_is_never_called_good_and_a_defect_stays_one():
         for defective in (True, False)
         for known in (True, False)
     }
-    assert words == {(True, True): "DEFECTIVE", (True, False): "DEFECTIVE",
+    assert words == {(True, True): "DEFECTIVE", (True, False): "DEFECTIVE, UNKNOWN",
                      (False, True): "good", (False, False): "UNKNOWN"}  # fmt: skip
     assert formats.verdict({"defective": False}) == "good"  # the paper's network knows no better
 

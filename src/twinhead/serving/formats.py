@@ -52,9 +52,8 @@ def verdict(answer: dict) -> str:
     """An answer in a word; what is unlike all that was trained on is never called good."""
     if answer.get("review"):
         return "REVIEW"
-    if answer["defective"]:
-        return "DEFECTIVE"
-    return "good" if answer.get("known", True) else "UNKNOWN"
+    found = ["DEFECTIVE"] * answer["defective"] + ["UNKNOWN"] * (not answer.get("known", True))
+    return ", ".join(found) or "good"
 
 
 def spelt(given: Path | str) -> str:
