@@ -57,7 +57,8 @@ def review(options: Namespace) -> int:
         with contextlib.suppress(KeyboardInterrupt):
             served.serve_forever()
     count = len(sitting.given)
-    print(f"review: {count} answers in {paths.ANSWERS}" + ("; next: dvc repro" if count else ""))
+    given = f"{count} answer{'' if count == 1 else 's'}"
+    print(f"review: {given} in {paths.ANSWERS}" + ("; next: dvc repro" if count else ""))
     most = settings.split.train_defects if settings is not None else None
     if most is not None and any(row["label"] == answers.DEFECTIVE for _, row in sitting.given):
         print(

@@ -101,7 +101,8 @@ def compare(said: pd.DataFrame, given: pd.DataFrame, before: pd.DataFrame) -> Im
 def lines(found: Improvement) -> Iterator[str]:
     """What changed, a line each."""
     labels = ", ".join(f"{count} {name}" for name, count in found.labels.items() if count)
-    yield f"the last round: {sum(found.labels.values())} answers ({labels})"
+    count = sum(found.labels.values())
+    yield f"the last round: {count} answer{'' if count == 1 else 's'} ({labels})"
     for name, title in ON.items():
         judged = found.judged[name]
         yield ""
