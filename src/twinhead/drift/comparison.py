@@ -37,7 +37,7 @@ ADVICE = {
     "brightness": "check the lamps and the exposure",
     "sharpness": "check the focus and the lens",
     UNKNOWN: "check that the camera shows the product, and only known ones",
-    "unusual": "check the camera's place and the background; is it another lot?",
+    "unusual": "check the camera's place, the background, and whether it is another lot",
     "score": "see whether the products have changed",
 }
 """By measure, the most telling first."""
