@@ -10,8 +10,17 @@ import pytest
 from twinhead import params
 from twinhead.dataset import splits
 from twinhead.evaluation import operating_point
-from twinhead.model import detector, fitting, network, patch_networks, stacking, training_data
+from twinhead.model import (
+    detector,
+    fitting,
+    heads,
+    network,
+    patch_networks,
+    stacking,
+    training_data,
+)
 from twinhead.model.detector import FOLDS, WIDTHS
+from twinhead.model.moments import Moments
 
 SIDE = 32
 GRIDS = {"stage3": 4, "stage5": 2, "stage7": 1}
@@ -187,6 +196,49 @@ def test_a_patch_far_from_all_good_ones_is_unknown_whatever_the_labels_have_taug
     # So are cross-fitted ones: the corner of these defects lies far from all good ones.
     bad = table["unusual"][(given.defective == 1) & (given.category == 0)]
     assert bad.min() > 2 * table["unusual"][rows].median()
+
+
+def test_values_that_go_together_in_good_photographs_are_unknown_apart(model):
+    """Each value of the map is as usual by itself; the other maps and the patches are, too."""
+    given = data([(60, 0), (12, 0), (2, 0), (1, 0)])
+    joint, rng = slice(*detector.pooled_place(detector.SEEN_JOINT)), np.random.default_rng(5)
+    pooled = given.pooled.copy()
+    own = np.flatnonzero(given.category == 0)
+    pooled[own, :, joint] = rng.normal(0, 1, (len(own), 1, 1)) + rng.normal(0, 0.1, (160))
+    apart, alike = own[:2], own[2:]
+    pooled[apart, :, joint] = rng.normal(0, 1, (2, 1, 160))
+    table = fitting.fit(model, replace(given, pooled=pooled), SCHEDULE)
+    assert (table["unusual"][apart] > detector.UNUSUAL).all()
+    assert (table["unusual"][alike] <= detector.UNUSUAL).mean() > 0.9
+    model.get_layer("category_logits").bias.assign(50.0 * np.eye(CATEGORIES)[0])
+    pooled[apart, :, joint] = rng.normal(0, 1, (2, 1, 160))
+    found = answers(model, replace(given, pooled=pooled))["unusual"]
+    assert (found[apart] > detector.UNUSUAL).all()
+    assert (found[alike] <= detector.UNUSUAL).mean() > 0.9
+
+
+def test_a_change_below_the_least_one_counts_little_where_all_photographs_are_alike():
+    rng = np.random.default_rng(0)
+    alike = np.tile(rng.normal(0, 1, 4), (fitting.FEWEST, 1))
+    zero, least = np.zeros(len(alike), int), np.full((1, 4), 0.5)
+    white = fitting._whitening(0 * alike, zero, zero, least)[0]
+    np.testing.assert_allclose(white, 2 * np.eye(4), rtol=1e-6)
+    too_few = fitting._whitening(0 * alike[1:], zero[1:], zero[1:], least)
+    assert (too_few == 0).all()
+
+
+def test_the_least_change_is_a_share_of_a_channel_s_spread_over_a_photograph():
+    """In spreads of good photographs, whichever units the features come in."""
+    rng = np.random.default_rng(0)
+    raw = rng.normal([30, 50, 4, 8], [3, 5, 1, 2], (500, 4))  # two means, and their spreads
+    shared, moments = heads.Standardised(), Moments(1, 4)
+    shared.build((None, 4))
+    shared.mean.assign([7, 8, 9, 10])
+    shared.scale.assign([2, 3, 4, 5])
+    moments.add(np.asarray(shared(raw.astype(np.float32))), np.zeros(500, int))
+    found = fitting._least_change(shared, *heads.good_statistics(moments), slice(0, 4))[0]
+    expected = fitting.LEAST_CHANGE * np.array([4, 8, 4, 8]) / [3, 5, 1, 2]
+    np.testing.assert_allclose(found, expected, rtol=0.1)
 
 
 def test_a_group_lies_in_one_fold_and_folds_are_of_one_size():

@@ -123,14 +123,15 @@ def test_the_maps_of_three_strides_come_on_one_grid():
 
 
 def test_how_unusual_a_photograph_is_reads_its_own_map_s_values_and_its_oddest_patches():
-    layer = readings.Unusual(categories=2, start=1, end=3, per_spread=0.5)
-    deviation = np.array([[100, 3, 4, 100]] * 3, np.float32)
-    oddest, category = np.array([[-9], [0], [8]], np.float32), np.array([0, 1, 1], np.int32)
+    layer = readings.Unusual(3, each=(1, 3), joint=(3, 5), per_distance=2, per_spread=0.5)
+    deviation = np.array([[100, 3, 4, 1, 1, 100]] * 4, np.float32)
+    oddest, category = np.array([[-9], [0], [8], [0]], np.float32), np.array([0, 1, 1, 2])
     layer([deviation, oddest, category])
-    layer.usual.assign([[1], [5]])
-    root = np.sqrt((9 + 16) / 2)
+    layer.usual.assign([[1], [5], [50]])
+    layer.whitening.assign(np.stack([np.eye(2), np.zeros((2, 2)), [[0, 3], [1, 1]]]))
+    root, distance = np.sqrt((9 + 16) / 2), np.sqrt((1 + 16) / 2)
     found = np.asarray(layer([deviation, oddest, category])).ravel()
-    np.testing.assert_allclose(found, [root, root / 5, 4], rtol=1e-6)
+    np.testing.assert_allclose(found, [root, root / 5, 4, 2 * distance], rtol=1e-6)
 
 
 def test_the_layers_are_kept_under_names_of_ours():

@@ -23,10 +23,16 @@ FOLDS = 3
 """Parts of the training images: each is read by what was fitted to the others."""
 NEAR, WIDE = NETWORKS = "near", "wide"
 """The kinds of patch network, each a layer: tiny flaws drown in the coarse map, others need it."""
-SEEN = "stage5"
-"""The map whose means and spreads tell whether a photograph is like any good one."""
+SEEN_EACH, SEEN_JOINT = "stage5", "stage4"
+"""The maps whose means and spreads tell whether a photograph is like any good one: each value by
+itself, and all of them jointly."""
 UNUSUAL = 2.5
 """A photograph that is more unusual than that is unknown: unlike all that was trained on."""
+DISTANT = 2.0
+"""So is one whose Mahalanobis distance over the root of the number of values is larger.
+
+Set, with fitting.LEAST_CHANGE, by half-covered and good photographs: docs/results.md has how many.
+"""
 FAR = 3.5
 """A photograph is unknown, too, if its oddest patch is odder by so many spreads than good ones'.
 
@@ -58,7 +64,8 @@ def attach(
 
     Returns `defect`, (batch, 1), the calibrated probability; `anomaly_map`, (batch, height, width),
     in spreads of good photographs, at 0 as odd as their oddest patches; and `unusual`, (batch, 1),
-    the photograph's distance from good ones, as a whole or of its oddest patch, 1 for a usual one.
+    the photograph's distance from good ones, by its pooled values or its oddest patch: above
+    UNUSUAL it is unknown.
     """
     categories = probabilities.shape[-1]
     category = readings.Likeliest(dtype="float32", name="likeliest")(probabilities)
@@ -119,7 +126,6 @@ def attach(
         dtype="float32",
         name="map_score",
     )([*shown, category])
-    start, end = pooled_place(SEEN)
     peak = logarithm(readings.TopMean(0, dtype="float32", name=f"{PEAK}_top")(fine_map))
     peak = readings.Standardise(categories, dtype="float32", name=f"{PEAK}_reading")(
         [peak, category]
@@ -130,7 +136,13 @@ def attach(
             anomaly
         ),
         "unusual": readings.Unusual(
-            categories, start, end, UNUSUAL / FAR, dtype="float32", name="unusual"
+            categories,
+            pooled_place(SEEN_EACH),
+            pooled_place(SEEN_JOINT),
+            UNUSUAL / DISTANT,
+            UNUSUAL / FAR,
+            dtype="float32",
+            name="unusual",
         )([deviation, peak, category]),
     }
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 import pandas as pd
+from sklearn.covariance import ledoit_wolf
 
 from twinhead.dataset import splits
 from twinhead.errors import InputError
@@ -26,6 +27,13 @@ QUANTILE = 0.999
 """Of good patches' distances: the level of a ring."""
 SHARES = {FINE: (0.5, 1.0), COARSE: (1.0,)}
 """How much each map of a memory's patches counts: the finer one half."""
+LEAST_CHANGE = 0.05
+"""So much of its spread over a photograph's positions may a pooled channel change in any product.
+
+Else products that are all alike would be unknown after a change of light that nobody sees.
+"""
+FEWEST = 10
+"""Good photographs of a category that tell how its pooled values go together."""
 LEAST_VARIATION = 0.01
 """A map varies by at least this share of its size: in units of nothing, float16 overflows."""
 
@@ -242,26 +250,25 @@ def _pooled(
     """What the other folds' references and pooled head say of the training images.
 
     Returns the logits, 0 where there are no defects to learn from, and how unusual each photograph
-    is, (training images,) both. What is usual is set in the network.
+    is, (training images,) both. Sets the network's `usual` and `whitening`.
     """
-    shared, values = model.get_layer(heads.SHARED), given.pooled.shape[-1]
+    shared, final = model.get_layer(heads.SHARED), model.get_layer(heads.DEVIATION)
     unusual = model.get_layer("unusual")
+    each, joint = slice(*unusual.each), slice(*unusual.joint)
     category, defective = given.category[train], given.defective[train]
-    deviation, logits = np.empty((len(train), values), np.float32), np.zeros(len(train))
-    size = np.empty(len(train))
-    parts = [slice(start, start + given.read) for start in range(0, len(train), given.read)]
+    group = Moments.group(category, defective)
+    logits, size, mahalanobis = np.zeros((3, len(train)))
     for part in range(FOLDS):
         fitted, own = fold != part, fold == part
-        moments = Moments(given.categories, values)
-        for some in parts:
-            deviation[some] = shared(np.asarray(given.pooled[train[some]])[:, 0])
-            group = Moments.group(category[some], defective[some])
-            moments.add(deviation[some][fitted[some]], group[fitted[some]])
+        moments = Moments(given.categories, given.pooled.shape[-1])
+        for some, whole in _pooled_features(given, train, shared):
+            moments.add(whole[fitted[some]], group[some][fitted[some]])
         mean, scale = heads.good_statistics(moments)
-        for some in parts:
-            deviation[some] = (deviation[some] - mean[category[some]]) / scale[category[some]]
-        seen = deviation[own, unusual.start : unusual.end]
-        size[own] = np.sqrt((seen**2).mean(axis=1))
+        deviation = _deviation(given, train, shared, mean, scale)
+        size[own] = np.sqrt((deviation[own, each] ** 2).mean(axis=1))
+        least = _least_change(shared, mean, scale, joint)
+        white = _whitening(deviation[fitted, joint], category[fitted], defective[fitted], least)
+        mahalanobis[own] = _distances(deviation[own, joint], category[own], white)
         if learns:
             logits[own] = _without(deviation, defective, fitted, own, schedule, part)
     judged = (defective == 0) & ~alone
@@ -271,7 +278,81 @@ def _pooled(
         if len(good := size[judged & (category == number)]):
             usual[number] = np.median(good)
     unusual.usual.assign(usual[:, None])
-    return logits, np.where(alone, 1.0, size / usual[category])
+    mean, scale = np.asarray(final.mean), np.asarray(final.scale)
+    deviation = _deviation(given, train, shared, mean, scale)
+    least = _least_change(shared, mean, scale, joint)
+    unusual.whitening.assign(_whitening(deviation[:, joint], category, defective, least))
+    odd = np.maximum(size / usual[category], unusual.per_distance * mahalanobis)
+    return logits, np.where(alone, 1.0, odd)
+
+
+def _pooled_features(
+    given: Data, train: np.ndarray, shared: heads.Standardised
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """The training images' pooled features as `shared` gives them, some at a time."""
+    for start in range(0, len(train), given.read):
+        some = slice(start, start + given.read)
+        yield some, np.asarray(shared(np.asarray(given.pooled[train[some]])[:, 0]))
+
+
+def _deviation(
+    given: Data, train: np.ndarray, shared: heads.Standardised, mean: np.ndarray, scale: np.ndarray
+) -> np.ndarray:
+    """The training images' features in spreads of their category's good ones, (images, values).
+
+    mean, scale: of good photographs' features as `shared` gives them, (categories, values).
+    """
+    found = np.empty((len(train), mean.shape[1]), np.float32)
+    category = given.category[train]
+    for some, whole in _pooled_features(given, train, shared):
+        found[some] = (whole - mean[category[some]]) / scale[category[some]]
+    return found
+
+
+def _least_change(
+    shared: heads.Standardised, mean: np.ndarray, scale: np.ndarray, joint: slice
+) -> np.ndarray:
+    """LEAST_CHANGE in spreads of good photographs: (categories, values of `joint`).
+
+    mean, scale: as for `_deviation`. The values of `joint` are a map's means, and then its spreads
+    over the photograph's positions.
+    """
+    of_all, spread_of_all = np.asarray(shared.mean)[joint], np.asarray(shared.scale)[joint]
+    typical = mean[:, joint] * spread_of_all + of_all
+    within = typical[:, typical.shape[1] // 2 :]
+    return LEAST_CHANGE * np.tile(within, 2) / (scale[:, joint] * spread_of_all) + LEAST_DEVIATION
+
+
+def _whitening(
+    deviation: np.ndarray, category: np.ndarray, defective: np.ndarray, least: np.ndarray
+) -> np.ndarray:
+    """The Cholesky factor of good photographs' inverse covariance: (categories, values, values).
+
+    The root mean square of a deviation times it is the Mahalanobis distance over the root of the
+    number of values. The covariance is shrunk (Ledoit and Wolf 2004,
+    doi:10.1016/S0047-259X(03)00096-4), and the square of `least` is added to its diagonal. Fewer
+    than FEWEST photographs tell nothing of how values go together: zeros.
+
+    deviation: (n, values), in spreads of the category's good photographs. least: (categories,
+    values), likewise.
+    """
+    result = np.zeros((len(least), *2 * least.shape[1:]), np.float32)
+    for number, change in enumerate(least):
+        good = (category == number) & (defective == 0)
+        if good.sum() >= FEWEST:
+            known = deviation[good].astype(np.float64)
+            covariance, _ = ledoit_wolf(known, assume_centered=True)
+            result[number] = np.linalg.cholesky(np.linalg.inv(covariance + np.diag(change**2)))
+    return result
+
+
+def _distances(deviation: np.ndarray, category: np.ndarray, white: np.ndarray) -> np.ndarray:
+    """As the network measures them, (n,): deviation, (n, values), whitened by `_whitening`."""
+    found = np.zeros(len(deviation))
+    for number in np.unique(category):
+        own = category == number
+        found[own] = np.sqrt(((deviation[own] @ white[number]) ** 2).mean(axis=1))
+    return found
 
 
 def _without(

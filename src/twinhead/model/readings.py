@@ -151,29 +151,49 @@ class Unusual(layers.Layer):
     """How unlike any good photograph of its category one is: [deviation, peak, category].
 
     deviation: (batch, values), the pooled maps in spreads of good ones. Its root mean square over
-    the values from `start` to `end`, in units of what is usual of good photographs. peak: (batch,
-    1), the oddest patch in spreads of those of good photographs; a spread is `per_spread` such
-    units. Gives the larger of the two, (batch, 1).
+    the values from `each[0]` to `each[1]`, in units of what is usual of good photographs: each
+    value by itself. The same over `joint`, after the category's whitening: the Mahalanobis distance
+    over the root of the number of values; 1 of it is `per_distance` such units. peak: (batch, 1),
+    the oddest patch in spreads of those of good photographs; a spread is `per_spread` such units.
+    Gives the largest of the three, (batch, 1).
     """
 
     def __init__(
-        self, categories: int, start: int, end: int, per_spread: float, **options: Any
+        self,
+        categories: int,
+        each: tuple[int, int],
+        joint: tuple[int, int],
+        per_distance: float,
+        per_spread: float,
+        **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.categories, self.start, self.end = categories, start, end
-        self.per_spread = per_spread
+        self.categories, self.each, self.joint = categories, tuple(each), tuple(joint)
+        self.per_distance, self.per_spread = per_distance, per_spread
 
     def build(self, shapes: list[tuple]) -> None:
         shape = (self.categories, 1)
         self.usual = self.add_weight(shape=shape, initializer="ones", trainable=False, name="usual")
+        values = self.joint[1] - self.joint[0]
+        self.whitening = self.add_weight(
+            shape=(self.categories, values, values),
+            initializer="zeros",
+            trainable=False,
+            name="whitening",
+        )
 
     def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
         deviation, peak, category = inputs
-        size = ops.sqrt(ops.mean(deviation[:, self.start : self.end] ** 2, axis=1, keepdims=True))
-        return ops.maximum(size / ops.take(self.usual, category, axis=0), self.per_spread * peak)
+        each, joint = (deviation[:, slice(*place)] for place in (self.each, self.joint))
+        size = ops.sqrt(ops.mean(each**2, axis=1, keepdims=True))
+        size /= ops.take(self.usual, category, axis=0)
+        white = ops.matmul(joint[:, None], ops.take(self.whitening, category, axis=0))
+        mahalanobis = ops.sqrt(ops.mean(white**2, axis=2))
+        whole = ops.maximum(size, self.per_distance * mahalanobis)
+        return ops.maximum(whole, self.per_spread * peak)
 
     def get_config(self) -> dict:
-        names = ("categories", "start", "end", "per_spread")
+        names = ("categories", "each", "joint", "per_distance", "per_spread")
         return super().get_config() | {name: getattr(self, name) for name in names}
 
 
