@@ -81,8 +81,8 @@ def k_centre(patches: np.ndarray, count: int) -> np.ndarray:
         chosen += taken.tolist()
         for start in range(0, len(patches), BLOCK):
             part = slice(start, start + BLOCK)
-            apart = squares[taken] - 2 * (patches[part] @ patches[taken].T)
-            np.minimum(distance[part], apart.min(axis=1) + squares[part], out=distance[part])
+            nearest = _nearest(patches[part], patches[taken], squares[taken]) + squares[part]
+            np.minimum(distance[part], nearest, out=distance[part])
         distance[taken] = -1
     return np.array(chosen)
 
@@ -93,10 +93,20 @@ def distances(patches: np.ndarray, memory: np.ndarray) -> np.ndarray:
     found = np.empty(len(patches), np.float32)
     for start in range(0, len(patches), BLOCK):
         part = np.asarray(patches[start : start + BLOCK], np.float32)
-        nearest = (squares - 2 * (part @ memory.T)).min(axis=1)
-        nearest += np.einsum("ij,ij->i", part, part)
+        nearest = _nearest(part, memory, squares) + np.einsum("ij,ij->i", part, part)
         found[start : start + BLOCK] = np.sqrt(np.maximum(nearest, 0))
     return found
+
+
+def _nearest(patches: np.ndarray, memory: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """The smallest squared distance to a memory's patches, less the patch's own square: (n,).
+
+    The patches lie along the rows, where NumPy compares many of them at a time.
+    """
+    apart = memory @ patches.T
+    apart *= -2
+    apart += squares[:, None]
+    return apart.min(axis=0)
 
 
 @registered
