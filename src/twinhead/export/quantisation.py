@@ -77,17 +77,19 @@ def quantise(model: Any, read: Callable[[int], np.ndarray], rows: np.ndarray) ->
 def in_float(model: Any) -> list[str]:
     """The names of the operations that stay in float."""
     operations = model.get_ordered_ops()
-    before = _before_convolutions(operations)
+    convolutions = [one for one in operations if one.get_type_name() in CONVOLUTIONS]
+    first, before = _leading_to(convolutions[:1]), _leading_to(convolutions)
     kinds = [(one.get_type_name(), one.get_friendly_name()) for one in operations]
-    behind = [name for kind, name in kinds if kind != "Constant" and name not in before]
-    first = [name for kind, name in kinds if kind in CONVOLUTIONS][:1]
+    outside = [
+        name for kind, name in kinds if kind != "Constant" and (name in first or name not in before)
+    ]
     depthwise = [name for kind, name in kinds if kind == DEPTHWISE]
-    return behind + first + depthwise[:FLOAT_DEPTHWISE]
+    return outside + depthwise[:FLOAT_DEPTHWISE]
 
 
-def _before_convolutions(operations: list) -> set[str]:
-    """Convolutions, and all that leads to one."""
-    todo = [one for one in operations if one.get_type_name() in CONVOLUTIONS]
+def _leading_to(targets: list) -> set[str]:
+    """These operations, and all that leads to one, by name."""
+    todo = list(targets)
     before: set[str] = set()
     while todo:
         operation = todo.pop()
