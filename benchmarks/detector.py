@@ -10,7 +10,8 @@ official  MVTec AD's own folders: trained on good images alone
 few       at most k labelled defects a category, k = 0, 1, 2, 5, 10, all; leaves a table and a
           curve in --into; the report shows those of its own photographs in docs/labels
 unseen    each defect type left out of training in turn
-odd       frames without a product, other products, out of focus, half covered
+odd       frames without a product, other products, out of focus, half covered; and good ones as
+          another day's camera may give them, which shouldn't be refused
 painted   squares, smears and scratches painted on good photographs
 
     python benchmarks/detector.py FOLDER [FOLDER ...] --work FOLDER MODE [--seeds 0 1 2]
@@ -33,6 +34,7 @@ import detector_photographs as made
 import keras
 import numpy as np
 import pandas as pd
+import stress
 from detector_data import Photographs
 from matplotlib.figure import Figure
 
@@ -58,7 +60,13 @@ FEW_READINGS = {
     LEARNED: "learned per patch alone",
 }
 HELD_OUT = 10
-"""Good test photographs a category that are shown spoilt or painted."""
+"""Good test photographs a category that are shown spoilt, changed or painted."""
+CHANGED = {
+    "10% darker": stress.brighter(-0.1),
+    "2% warmer": stress.warmer(0.02),
+    "JPEG quality 80": stress.compressed(80),
+}
+"""What another day's camera may do to a good photograph."""
 
 
 @dataclass(frozen=True)
@@ -482,6 +490,9 @@ def odd(given: Photographs, settings: params.Params, case: dict) -> Iterator[dic
     for kind in made.SPOILT:
         images += [made.spoilt(kind, pixels[row], rng) for row in own]
         kinds += [kind] * len(own)
+    for kind, alter in CHANGED.items():
+        images += [alter(pixels[row], rng) for row in own]
+        kinds += [kind] * len(own)
     frame = given.frame[(given.frame["defective"] == 0) & ~given.frame["category"].isin(trained)]
     for _, rows in frame.groupby("category"):
         others = rng.permutation(rows.index)[:HELD_OUT]
@@ -505,17 +516,22 @@ def odd(given: Photographs, settings: params.Params, case: dict) -> Iterator[dic
 
 
 def odd_table(rows: pd.DataFrame) -> str:
-    """Stopped: answered unknown or defective; of good test photographs also the share unknown."""
+    """Stopped: answered unknown or defective; of good test photographs also the share unknown.
+
+    Refused: unknown.
+    """
     kinds = [*made.BLANK, "another product", *made.SPOILT]
+    refused = [f"good, {kind}: refused" for kind in CHANGED]
     lines = [
-        f"| trained on | {' | '.join(kinds)} | good: refused | good: refused or defective |",
-        f"|---|{'---|' * (len(kinds) + 2)}",
+        f"| trained on | {' | '.join(kinds)} | good: refused | good: refused or defective |"
+        f" {' | '.join(refused)} |",
+        f"|---|{'---|' * (len(kinds) + 2 + len(refused))}",
     ]
 
     def cells(own: pd.DataFrame) -> str:
         found = []
         for kind, column in [*((k, "stopped") for k in kinds), ("good", "unknown"),
-                             ("good", "stopped")]:  # fmt: skip
+                             ("good", "stopped"), *((k, "unknown") for k in CHANGED)]:  # fmt: skip
             some = own[own["kind"] == kind]
             share = np.average(some[column], weights=some["images"]) if len(some) else np.nan
             found.append("–" if np.isnan(share) else f"{share:.3f}" if kind == "good"

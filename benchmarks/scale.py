@@ -29,13 +29,15 @@ PIXELS, MASK = SIDE**2 * 3, SIDE**2
 POOLED = 4 * 1408
 MAPS = 2 * (40 * 40 * 40 + 20 * 20 * 112 + 10 * 10 * 320)
 """backbones/outputs.py: stage3, stage5 and stage7 in float16."""
-STORES, KEY = 5, 42
-"""Pixels and four features; bytes of a row in a store's index.json (25,013 for 600 rows)."""
+CHROMATICITY = 4 * 2
+STORES, KEY = 6, 42
+"""Pixels and five features; bytes of a row in a store's index.json (25,013 for 600 rows)."""
 SHARD = 8 * (1 - (7 / 8) ** 32)
 """Rows of a shard, on average: sharding.MEAN and MOST. The embedded data set has 7.1."""
 LISTS = (237_578 + 249_441) / 600
 """catalog.csv and decoded.csv of the embedded data set, in dvc.lock; so the next ones."""
 SPLITS, EXTRACTED, PREDICTIONS = 68_604 / 600, 46_394 / 600, 57_861 / 600
+DESCRIBED = POOLED + MAPS + CHROMATICITY + EXTRACTED
 CROSSFIT, EXPLANATIONS = 65_524 / 416, 11_581 / 121
 MODEL, EDGE, OVERLAYS, PAGE_BYTES = 36_670_242, 36_149_791, 19_948_373 + 345_857, 4_383_768
 """Of fifteen categories; they don't grow with the photographs."""
@@ -162,9 +164,7 @@ def search(photographs: float) -> float:
 
 def stores(photographs: float) -> float:
     """Bytes of `data/`: what DVC keeps a copy of, and sends to its remote."""
-    return photographs * (
-        PIXELS + MASKED * MASK + LISTS + SPLITS + POOLED + MAPS + EXTRACTED + STORES * KEY
-    )
+    return photographs * (PIXELS + MASKED * MASK + LISTS + SPLITS + DESCRIBED + STORES * KEY)
 
 
 def shards(photographs: float) -> float:
@@ -179,7 +179,7 @@ PARTS = (
     Part("`split`: near duplicates", search, grown("split"), lambda n: n * SPLITS, cores=1,
          up_to=1_000_000),
     Part("`features`", lambda n: n * BACKBONE, grown("features"),
-         lambda n: n * (POOLED + MAPS + EXTRACTED + 4 * KEY), up_to=64, stands_in=True),
+         lambda n: n * (DESCRIBED + (STORES - 1) * KEY), up_to=64, stands_in=True),
     Part("`train`", lambda n: n * TRAIN * FITTING, grown("train", HELD, POOL),
          lambda n: 2 * MODEL + n * TRAIN * CROSSFIT, up_to=611, stands_in=True),
     Part("`evaluate`", lambda n: n * BY_TENSORFLOW,

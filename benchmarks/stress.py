@@ -51,6 +51,12 @@ def brighter(by: float) -> Alter:
     return lambda image, rng: np.clip(image * (1.0 + by), 0, 255).round().astype(np.uint8)
 
 
+def warmer(by: float) -> Alter:
+    """Red times 1 + by, blue times 1 - by: another white balance."""
+    factors = np.array([1 + by, 1, 1 - by])
+    return lambda image, rng: np.clip(image * factors, 0, 255).round().astype(np.uint8)
+
+
 def blurred(radius: float) -> Alter:
     """Out of focus: a Gaussian of so many pixels."""
     return lambda image, rng: np.asarray(
@@ -122,6 +128,7 @@ def varied(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 ALTERATIONS: dict[str, Alter] = {
     AS_IT_IS: lambda image, rng: image,
     **{f"brightness {by:+.0%}": brighter(by) for by in (-0.4, -0.2, -0.1, 0.1, 0.2, 0.4)},
+    **{f"{by:.0%} warmer": warmer(by) for by in (0.02, 0.05)},
     **{f"blur {radius:g} px": blurred(radius) for radius in (0.5, 1, 2)},
     **{f"JPEG quality {quality}": compressed(quality) for quality in (90, 60, 30)},
     **{f"rotation {degrees}°": turned(degrees) for degrees in (1, 2, 5, 10)},

@@ -59,7 +59,7 @@ def test_rendered_stores_are_what_the_stages_read(tmp_path):
     size.write_stores(tmp_path, 45, settings)
     frame = catalog.read(tmp_path / paths.CATALOG)
     stores = features.load(tmp_path / paths.FEATURES)
-    assert sorted(stores) == sorted([features.POOLED, *PATCH_STAGES])
+    assert sorted(stores) == sorted([features.POOLED, features.CHROMATICITY, *PATCH_STAGES])
     assert {len(frame), *map(len, stores.values())} == {45}
     assert stores["stage5"].shape[1:3] == (4, 4) and stores["stage5"].dtype == np.float16
     assert len(pixels.load(tmp_path / paths.PIXELS)) == 45
@@ -150,7 +150,9 @@ def test_bytes_that_the_page_on_scale_counts_are_those_of_the_committed_data_set
     outs = [out for stage in lock["stages"].values() for out in stage["outs"]]
     stored = {out["path"]: out["size"] for out in outs}
     assert 600 * scale.PIXELS == pytest.approx(stored["data/pixels"], rel=0.002)
-    assert 600 * (scale.POOLED + scale.MAPS) == pytest.approx(stored["data/features"], rel=0.002)
+    assert 600 * (scale.DESCRIBED - scale.EXTRACTED) == pytest.approx(
+        stored["data/features"], rel=0.002
+    )
     assert stored["models/model.keras"] == pytest.approx(scale.MODEL, rel=0.01)
     assert stored["models/edge"] == pytest.approx(scale.EDGE, rel=0.01)
 

@@ -67,8 +67,10 @@ def data(counts: list[tuple[int, int]], seed: int = 0) -> training_data.Data:
         values += 2 * category[:, None, None, None]
         values[:, 0, 0] += 4 * defective[:, None]
         maps[name] = values.astype(np.float16)
+    tint = rng.normal(0, 0.01, (images, 2)) + 0.2 * category[:, None]
     return training_data.Data(
         pooled.astype(np.float32),
+        tint.astype(np.float32),
         maps,
         category.astype(np.int32),
         defective,
@@ -80,7 +82,7 @@ def data(counts: list[tuple[int, int]], seed: int = 0) -> training_data.Data:
 
 
 def answers(model: keras.Model, given: training_data.Data) -> dict[str, np.ndarray]:
-    inputs = given.maps | {"pooled": given.pooled[:, 0]}
+    inputs = given.maps | {"pooled": given.pooled[:, 0], "chromaticity": given.chromaticity}
     found = network.answering_part(model)(inputs, training=False)  # no graph for each network
     return {name: values.numpy() for name, values in found.items()}
 
@@ -215,6 +217,28 @@ def test_values_that_go_together_in_good_photographs_are_unknown_apart(model):
     found = answers(model, replace(given, pooled=pooled))["unusual"]
     assert (found[apart] > detector.UNUSUAL).all()
     assert (found[alike] <= detector.UNUSUAL).mean() > 0.9
+
+
+def test_another_tint_is_unknown_where_good_photographs_agree_on_theirs(model):
+    given = data([(60, 0), (60, 0), (fitting.FEWEST - 1, 0), (1, 0)])
+    tint = given.chromaticity.copy()
+    one, other, few = (np.flatnonzero(given.category == number) for number in range(3))
+    tint[one], tint[other] = 0.3, np.random.default_rng(1).normal(0, 0.2, (60, 2))
+    tint[one[0]] += [0, 0.2]
+    tint[few[0]] += 1
+    table = fitting.fit(model, replace(given, chromaticity=tint), SCHEDULE)
+    assert table["unusual"][one[0]] > detector.UNUSUAL  # as cross-fitted
+    for rows in (one[1:], other, few):
+        assert (table["unusual"][rows] <= detector.UNUSUAL).mean() > 0.8
+    white = np.asarray(model.get_layer(detector.TINT).whitening)
+    assert (white[2:] == 0).all() and np.abs(white[1]).max() < 10 < np.abs(white[0]).max()
+    for number, rows, differs in ((0, one, True), (1, other, False)):
+        model.get_layer("category_logits").bias.assign(50.0 * np.eye(CATEGORIES)[number])
+        tint[rows] = 0.3 if differs else 0
+        usual = answers(model, replace(given, chromaticity=tint))["unusual"][rows]
+        tint[rows] += [0, -0.2]
+        found = answers(model, replace(given, chromaticity=tint))["unusual"][rows]
+        assert (found > detector.UNUSUAL).all() if differs else (found == usual).all()
 
 
 def test_a_change_below_the_least_one_counts_little_where_all_photographs_are_alike():

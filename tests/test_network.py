@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from twinhead import params
-from twinhead.backbones import extraction
+from twinhead.backbones import extraction, pooling
 from twinhead.model import detector, heads, network
 from twinhead.model.moments import Moments
 
@@ -35,6 +35,18 @@ def paper() -> keras.Model:
 @pytest.fixture(scope="module")
 def pretrained() -> keras.Model:
     return network.build(PRETRAINED, image_size=64, categories=3, seed=1)
+
+
+def test_the_chromaticity_is_the_tint_whatever_the_brightness():
+    grey = np.full((16, 16, 3), 120, np.float32)
+    red = grey * np.array([1.1, 1, 0.9], np.float32)
+    black = np.zeros_like(grey)
+    given = np.stack([grey, red, 0.5 * red, black, black + [1, 0, 0]]).astype(np.float32)
+    found = np.asarray(pooling.Chromaticity()(given))
+    expected = np.log([1.1, 0.9])
+    np.testing.assert_allclose(found[:3], [[0, 0], expected, expected], atol=0.002)
+    # Nearly black, a photograph has a tint, but no endless one.
+    np.testing.assert_allclose(found[3:], [[0, 0], [np.log(2), 0]], atol=1e-6)
 
 
 def test_the_papers_network_has_720_976_parameters(paper: keras.Model) -> None:

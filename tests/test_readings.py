@@ -122,16 +122,29 @@ def test_the_maps_of_three_strides_come_on_one_grid():
     assert (found[2][0, 2, 2] == coarse[0, 1, 1]).all()
 
 
-def test_how_unusual_a_photograph_is_reads_its_own_map_s_values_and_its_oddest_patches():
-    layer = readings.Unusual(3, each=(1, 3), joint=(3, 5), per_distance=2, per_spread=0.5)
-    deviation = np.array([[100, 3, 4, 1, 1, 100]] * 4, np.float32)
-    oddest, category = np.array([[-9], [0], [8], [0]], np.float32), np.array([0, 1, 1, 2])
-    layer([deviation, oddest, category])
+def test_how_unusual_a_photograph_is_reads_its_own_map_s_values_and_each_distance():
+    layer = readings.Unusual(3, [3.0, 0.5])
+    deviation = np.array([[3, 4]] * 4, np.float32)
+    near, oddest = np.array([[[0], [0], [0], [9]], [[-9], [0], [8], [0]]], np.float32)
+    given = [deviation, near, oddest, np.array([0, 1, 1, 2])]
+    layer(given)
     layer.usual.assign([[1], [5], [50]])
-    layer.whitening.assign(np.stack([np.eye(2), np.zeros((2, 2)), [[0, 3], [1, 1]]]))
-    root, distance = np.sqrt((9 + 16) / 2), np.sqrt((1 + 16) / 2)
-    found = np.asarray(layer([deviation, oddest, category])).ravel()
-    np.testing.assert_allclose(found, [root, root / 5, 4, 2 * distance], rtol=1e-6)
+    root = np.sqrt((9 + 16) / 2)
+    np.testing.assert_allclose(np.asarray(layer(given))[:, 0], [root, root / 5, 4, 27], rtol=1e-6)
+
+
+def test_the_mahalanobis_distance_is_that_of_the_category_s_own_covariance():
+    rng = np.random.default_rng(0)
+    layer, known = readings.Mahalanobis(2), rng.normal(0, 1, (50, 3)) @ rng.normal(0, 1, (3, 3)) + 5
+    asked = np.array([[1, 2, 3]] * 2, np.float32)
+    given = [asked, np.array([0, 1])]
+    layer(given)
+    inverse = np.linalg.inv(np.cov(known.T))
+    layer.mean.assign([known.mean(axis=0), [0, 0, 0]])
+    layer.whitening.assign([np.linalg.cholesky(inverse), np.zeros((3, 3))])
+    apart = asked[0] - known.mean(axis=0)
+    expected = [np.sqrt(apart @ inverse @ apart / 3), 0]
+    np.testing.assert_allclose(np.asarray(layer(given))[:, 0], expected, rtol=1e-4)
 
 
 def test_the_layers_are_kept_under_names_of_ours():

@@ -37,7 +37,7 @@ Describe = Callable[[np.ndarray], dict[str, np.ndarray]]
 def trunk(image_size: int) -> keras.Model:
     """The pretrained backbone up to what is kept of each image, by name; each in its own dtype."""
     image = keras.Input((image_size, image_size, 3), name="image")
-    return keras.Model(image, outputs.of(efficientnet_lite0.build(image, "imagenet")))
+    return keras.Model(image, outputs.of(image, efficientnet_lite0.build(image, "imagenet")))
 
 
 def build(

@@ -1,4 +1,4 @@
-"""Feature maps pooled to a vector: each channel's mean and spread."""
+"""What is kept of a whole photograph: each channel's mean and spread, and the tint."""
 
 import keras
 from keras import layers, ops
@@ -16,6 +16,19 @@ def features(maps: list[keras.KerasTensor]) -> keras.KerasTensor:
         for place, x in enumerate(maps, start=1)
     ]
     return layers.Concatenate(dtype="float32", name=FEATURES)(pooled)
+
+
+@registered
+class Chromaticity(layers.Layer):
+    """A photograph's tint, whatever its brightness: (batch, h, w, 3), of 255, to (batch, 2).
+
+    The logarithms of mean red and of mean blue over mean green, float32.
+    """
+
+    def call(self, image: keras.KerasTensor) -> keras.KerasTensor:
+        # The least grey is added: black has no tint.
+        mean = ops.log(ops.mean(ops.cast(image, "float32"), axis=(1, 2)) + 1)
+        return ops.take(mean, [0, 2], axis=1) - mean[:, 1:2]
 
 
 @registered

@@ -1,4 +1,4 @@
-"""The stored features of the catalog's images: a store for each map, and for the pooled ones."""
+"""The stored features of the catalog's images: a store for each map, the pooled ones, the tint."""
 
 from pathlib import Path
 
@@ -6,6 +6,8 @@ from twinhead.dataset.store import INDEX, Store
 
 POOLED = "pooled"
 """(images, views, values), float32: the feature maps' means and spreads."""
+CHROMATICITY = "chromaticity"
+"""(images, 2), float32: the logarithms of mean red and of mean blue over mean green."""
 
 
 def load(path: Path) -> dict[str, Store]:

@@ -33,11 +33,20 @@ DISTANT = 2.0
 
 Set, with fitting.LEAST_CHANGE, by half-covered and good photographs: docs/results.md has how many.
 """
+TINTED = 3.2
+"""So is one whose chromaticity lies farther, by the same distance.
+
+Set, with fitting.LEAST_TINT, by papers that were taken for other papers: docs/results.md.
+"""
 FAR = 3.5
 """A photograph is unknown, too, if its oddest patch is odder by so many spreads than good ones'.
 
 Set by cross-fitted good photographs: docs/results.md has how many of them lie beyond.
 """
+JOINT, TINT = "joint_distance", "tint_distance"
+"""The layers that measure the two Mahalanobis distances."""
+UNUSUAL_UNITS = {JOINT: UNUSUAL / DISTANT, TINT: UNUSUAL / TINTED, PEAK: UNUSUAL / FAR}
+"""What 1 of each distance counts as, so that UNUSUAL is the limit of all."""
 
 
 def read_by(name: str, parts: dict[str, keras.KerasTensor]) -> list[keras.KerasTensor]:
@@ -48,6 +57,7 @@ def read_by(name: str, parts: dict[str, keras.KerasTensor]) -> list[keras.KerasT
 def attach(
     maps: dict[str, keras.KerasTensor],
     deviation: keras.KerasTensor,
+    chromaticity: keras.KerasTensor,
     pooled_logit: keras.KerasTensor,
     probabilities: keras.KerasTensor,
     capacity: int,
@@ -57,15 +67,15 @@ def attach(
 
     Args:
         maps: the maps of WIDTHS, (batch, height, width, channels) each.
-        deviation: the pooled maps in spreads of good ones, (batch, values); pooled_logit: (batch,
-            1). probabilities: of the categories, (batch, categories).
+        deviation: the pooled maps in spreads of good ones, (batch, values); chromaticity: (batch,
+            2); pooled_logit: (batch, 1). probabilities: of the categories, (batch, categories).
         capacity: fine patches of each category that the memory has room for; of coarse ones half as
             many.
 
     Returns `defect`, (batch, 1), the calibrated probability; `anomaly_map`, (batch, height, width),
     in spreads of good photographs, at 0 as odd as their oddest patches; and `unusual`, (batch, 1),
-    the photograph's distance from good ones, by its pooled values or its oddest patch: above
-    UNUSUAL it is unknown.
+    the photograph's distance from good ones, by its pooled values, its tint or its oddest patch:
+    above UNUSUAL it is unknown.
     """
     categories = probabilities.shape[-1]
     category = readings.Likeliest(dtype="float32", name="likeliest")(probabilities)
@@ -130,6 +140,14 @@ def attach(
     peak = readings.Standardise(categories, dtype="float32", name=f"{PEAK}_reading")(
         [peak, category]
     )
+    each, joint = (
+        readings.Part(*pooled_place(stage), dtype="float32", name=name)(deviation)
+        for name, stage in (("seen_each", SEEN_EACH), ("seen_joint", SEEN_JOINT))
+    )
+    joint, tint = (
+        readings.Mahalanobis(categories, dtype="float32", name=name)([x, category])
+        for name, x in ((JOINT, joint), (TINT, chromaticity))
+    )
     return {
         "defect": readings.Calibrate(categories, dtype="float32", name="defect")([score, category]),
         "anomaly_map": layers.Reshape((height, width), dtype="float32", name="anomaly_map")(
@@ -137,13 +155,10 @@ def attach(
         ),
         "unusual": readings.Unusual(
             categories,
-            pooled_place(SEEN_EACH),
-            pooled_place(SEEN_JOINT),
-            UNUSUAL / DISTANT,
-            UNUSUAL / FAR,
+            [UNUSUAL_UNITS[name] for name in (JOINT, TINT, PEAK)],
             dtype="float32",
             name="unusual",
-        )([deviation, peak, category]),
+        )([each, joint, tint, peak, category]),
     }
 
 

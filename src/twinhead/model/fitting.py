@@ -16,7 +16,18 @@ from sklearn.covariance import ledoit_wolf
 from twinhead.dataset import splits
 from twinhead.errors import InputError
 from twinhead.model import heads, memory, patch_learning, readings, stacking
-from twinhead.model.detector import COARSE_MAP, FINE_MAPS, FOLDS, WIDTHS
+from twinhead.model.detector import (
+    COARSE_MAP,
+    FINE_MAPS,
+    FOLDS,
+    JOINT,
+    SEEN_EACH,
+    SEEN_JOINT,
+    TINT,
+    UNUSUAL_UNITS,
+    WIDTHS,
+    pooled_place,
+)
 from twinhead.model.moments import Moments
 from twinhead.model.readings import COARSE, FINE, LEARNED, PEAK, POOLED, READINGS
 from twinhead.model.training_data import Data
@@ -32,8 +43,10 @@ LEAST_CHANGE = 0.05
 
 Else products that are all alike would be unknown after a change of light that nobody sees.
 """
+LEAST_TINT = 0.005
+"""The chromaticity of any product varies by at least half a percent of a colour."""
 FEWEST = 10
-"""Good photographs of a category that tell how its pooled values go together."""
+"""Good photographs of a category that tell how its pooled values go together, and its tint."""
 LEAST_VARIATION = 0.01
 """A map varies by at least this share of its size: in units of nothing, float16 overflows."""
 
@@ -68,6 +81,8 @@ def fit(model: keras.Model, given: Data, schedule: Schedule) -> pd.DataFrame:
     table[PEAK] = np.log(readings.top_mean(fine, 0))
     table.loc[alone, [FINE, COARSE, PEAK]] = np.nan
     table[POOLED], table["unusual"] = _pooled(model, given, train, fold, alone, schedule, learns)
+    tint = UNUSUAL_UNITS[TINT] * _tint(model, given, train, fold)
+    table["unusual"] = np.where(alone, 1.0, np.maximum(table["unusual"], tint))
     table[LEARNED] = 0.0
     if learns:
         table[LEARNED] = patch_learning.fit(model, given, train, fold, fine, schedule.seed)
@@ -250,21 +265,22 @@ def _pooled(
     """What the other folds' references and pooled head say of the training images.
 
     Returns the logits, 0 where there are no defects to learn from, and how unusual each photograph
-    is, (training images,) both. Sets the network's `usual` and `whitening`.
+    is by its pooled values, (training images,) both. Sets what the network compares these with.
     """
     shared, final = model.get_layer(heads.SHARED), model.get_layer(heads.DEVIATION)
     unusual = model.get_layer("unusual")
-    each, joint = slice(*unusual.each), slice(*unusual.joint)
+    each, joint = (slice(*pooled_place(name)) for name in (SEEN_EACH, SEEN_JOINT))
     category, defective = given.category[train], given.defective[train]
     group = Moments.group(category, defective)
     logits, size, mahalanobis = np.zeros((3, len(train)))
+    deviation = np.empty((len(train), final.mean.shape[1]), np.float32)  # the largest array here
     for part in range(FOLDS):
         fitted, own = fold != part, fold == part
         moments = Moments(given.categories, given.pooled.shape[-1])
         for some, whole in _pooled_features(given, train, shared):
             moments.add(whole[fitted[some]], group[some][fitted[some]])
         mean, scale = heads.good_statistics(moments)
-        deviation = _deviation(given, train, shared, mean, scale)
+        _fill_deviation(given, train, shared, mean, scale, deviation)
         size[own] = np.sqrt((deviation[own, each] ** 2).mean(axis=1))
         least = _least_change(shared, mean, scale, joint)
         white = _whitening(deviation[fitted, joint], category[fitted], defective[fitted], least)
@@ -279,11 +295,11 @@ def _pooled(
             usual[number] = np.median(good)
     unusual.usual.assign(usual[:, None])
     mean, scale = np.asarray(final.mean), np.asarray(final.scale)
-    deviation = _deviation(given, train, shared, mean, scale)
+    _fill_deviation(given, train, shared, mean, scale, deviation)
     least = _least_change(shared, mean, scale, joint)
-    unusual.whitening.assign(_whitening(deviation[:, joint], category, defective, least))
-    odd = np.maximum(size / usual[category], unusual.per_distance * mahalanobis)
-    return logits, np.where(alone, 1.0, odd)
+    white = _whitening(deviation[:, joint], category, defective, least)
+    model.get_layer(JOINT).whitening.assign(white)
+    return logits, np.maximum(size / usual[category], UNUSUAL_UNITS[JOINT] * mahalanobis)
 
 
 def _pooled_features(
@@ -295,18 +311,21 @@ def _pooled_features(
         yield some, np.asarray(shared(np.asarray(given.pooled[train[some]])[:, 0]))
 
 
-def _deviation(
-    given: Data, train: np.ndarray, shared: heads.Standardised, mean: np.ndarray, scale: np.ndarray
-) -> np.ndarray:
-    """The training images' features in spreads of their category's good ones, (images, values).
+def _fill_deviation(
+    given: Data,
+    train: np.ndarray,
+    shared: heads.Standardised,
+    mean: np.ndarray,
+    scale: np.ndarray,
+    found: np.ndarray,
+) -> None:
+    """Fill `found`, (images, values), with features in spreads of their category's good ones.
 
     mean, scale: of good photographs' features as `shared` gives them, (categories, values).
     """
-    found = np.empty((len(train), mean.shape[1]), np.float32)
     category = given.category[train]
     for some, whole in _pooled_features(given, train, shared):
         found[some] = (whole - mean[category[some]]) / scale[category[some]]
-    return found
 
 
 def _least_change(
@@ -314,8 +333,8 @@ def _least_change(
 ) -> np.ndarray:
     """LEAST_CHANGE in spreads of good photographs: (categories, values of `joint`).
 
-    mean, scale: as for `_deviation`. The values of `joint` are a map's means, and then its spreads
-    over the photograph's positions.
+    mean, scale: as for `_fill_deviation`. The values of `joint` are a map's means, and then its
+    spreads over the photograph's positions.
     """
     of_all, spread_of_all = np.asarray(shared.mean)[joint], np.asarray(shared.scale)[joint]
     typical = mean[:, joint] * spread_of_all + of_all
@@ -333,8 +352,8 @@ def _whitening(
     doi:10.1016/S0047-259X(03)00096-4), and the square of `least` is added to its diagonal. Fewer
     than FEWEST photographs tell nothing of how values go together: zeros.
 
-    deviation: (n, values), in spreads of the category's good photographs. least: (categories,
-    values), likewise.
+    deviation: (n, values), from the mean of the category's good photographs. least: (categories,
+    values), in its units.
     """
     result = np.zeros((len(least), *2 * least.shape[1:]), np.float32)
     for number, change in enumerate(least):
@@ -352,6 +371,34 @@ def _distances(deviation: np.ndarray, category: np.ndarray, white: np.ndarray) -
     for number in np.unique(category):
         own = category == number
         found[own] = np.sqrt(((deviation[own] @ white[number]) ** 2).mean(axis=1))
+    return found
+
+
+def _tint(model: keras.Model, given: Data, train: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """The distance of each training image's chromaticity from good ones of the other folds.
+
+    As the network measures it, (training images,). Sets what the network compares with.
+    """
+    values = np.asarray(given.chromaticity[train], np.float32)
+    category, defective = given.category[train], given.defective[train]
+    least = np.full((given.categories, values.shape[1]), LEAST_TINT)
+    found = np.zeros(len(train))
+
+    def usual(known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        mean = np.zeros(least.shape, np.float32)
+        for number in np.unique(category[known]):
+            mean[number] = values[known & (category == number)].mean(axis=0)
+        apart = values - mean[category]
+        return mean, _whitening(apart[known], category[known], defective[known], least)
+
+    good = defective == 0
+    for part in range(FOLDS):
+        own, (mean, white) = fold == part, usual(good & (fold != part))
+        found[own] = _distances(values[own] - mean[category[own]], category[own], white)
+    mean, white = usual(good)
+    layer = model.get_layer(TINT)
+    layer.mean.assign(mean)
+    layer.whitening.assign(white)
     return found
 
 
@@ -406,7 +453,6 @@ def _combine(model: keras.Model, given: Data, table: pd.DataFrame) -> None:
     calibrate.slope.assign(whole.slope[:, None])
     calibrate.offset.assign(whole.offset[:, None])
     table["score"] = table["defect_probability"] = 0.0
-    per_spread = model.get_layer("unusual").per_spread
     for part in range(FOLDS):
         own, others = fold == part, fold != part
         judge = stacking.judge(values[others], category[others], defective[others], labelled)
@@ -414,6 +460,6 @@ def _combine(model: keras.Model, given: Data, table: pd.DataFrame) -> None:
             peak[others], category[others], defective[others], given.categories
         )
         above = np.nan_to_num((peak[own] - mean[category[own]]) / spread[category[own]])
-        table.loc[own, "unusual"] = np.maximum(table["unusual"][own], per_spread * above)
+        table.loc[own, "unusual"] = np.maximum(table["unusual"][own], UNUSUAL_UNITS[PEAK] * above)
         table.loc[own, "score"] = judge.score(values[own], category[own])
         table.loc[own, "defect_probability"] = judge.probability(values[own], category[own])

@@ -14,7 +14,7 @@ from keras import layers, ops
 
 from twinhead import files, params
 from twinhead.backbones import cnn, efficientnet_lite0, outputs, pooling
-from twinhead.dataset.features import POOLED
+from twinhead.dataset.features import CHROMATICITY, POOLED
 from twinhead.errors import InputError
 from twinhead.model import detector, heads
 from twinhead.model.moments import Moments
@@ -58,7 +58,7 @@ def build(
         else:
             weights = "imagenet" if settings.weights == "imagenet" else None
             maps = efficientnet_lite0.build(image, weights)
-            given = outputs.of(maps)
+            given = outputs.of(image, maps)
             keras.config.set_dtype_policy(precision)
             answers = _detecting(given, settings, categories, seed)
     finally:
@@ -82,8 +82,8 @@ def _detecting(
     if seen is None:  # all images are of one category
         seen = ops.ones_like(logit)
     maps = {name: given[name] for name in outputs.PATCH_STAGES}
-    deviation = answers.pop(heads.DEVIATION)
-    return answers | detector.attach(maps, deviation, logit, seen, settings.memory, seed)
+    photograph = (answers.pop(heads.DEVIATION), given[CHROMATICITY])
+    return answers | detector.attach(maps, *photograph, logit, seen, settings.memory, seed)
 
 
 def trunk(model: keras.Model) -> keras.Model:
@@ -102,7 +102,8 @@ def detects(model: keras.Model) -> bool:
 
 
 def _stored(model: keras.Model) -> dict[str, keras.KerasTensor]:
-    names = {POOLED: pooling.FEATURES} | {name: name for name in outputs.PATCH_STAGES}
+    names = {POOLED: pooling.FEATURES}
+    names |= {name: name for name in (CHROMATICITY, *outputs.PATCH_STAGES)}
     known = {layer.name for layer in model.layers}
     return {name: model.get_layer(layer).output for name, layer in names.items() if layer in known}
 

@@ -147,54 +147,77 @@ class Logarithm(layers.Layer):
 
 
 @registered
-class Unusual(layers.Layer):
-    """How unlike any good photograph of its category one is: [deviation, peak, category].
+class Part(layers.Layer):
+    """The values from one place to another: (batch, values) to (batch, last - first)."""
 
-    deviation: (batch, values), the pooled maps in spreads of good ones. Its root mean square over
-    the values from `each[0]` to `each[1]`, in units of what is usual of good photographs: each
-    value by itself. The same over `joint`, after the category's whitening: the Mahalanobis distance
-    over the root of the number of values; 1 of it is `per_distance` such units. peak: (batch, 1),
-    the oddest patch in spreads of those of good photographs; a spread is `per_spread` such units.
-    Gives the largest of the three, (batch, 1).
+    def __init__(self, first: int, last: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.first, self.last = first, last
+
+    def call(self, values: keras.KerasTensor) -> keras.KerasTensor:
+        return values[:, self.first : self.last]
+
+    def get_config(self) -> dict:
+        return super().get_config() | {"first": self.first, "last": self.last}
+
+
+@registered
+class Mahalanobis(layers.Layer):
+    """How far values lie from good photographs' ones, by how these go together: [values, category].
+
+    The values, (batch, width), less the category's mean, times its whitening: their root mean
+    square is the Mahalanobis distance over the root of the width. Gives (batch, 1).
     """
 
-    def __init__(
-        self,
-        categories: int,
-        each: tuple[int, int],
-        joint: tuple[int, int],
-        per_distance: float,
-        per_spread: float,
-        **options: Any,
-    ) -> None:
+    def __init__(self, categories: int, **options: Any) -> None:
         super().__init__(**options)
-        self.categories, self.each, self.joint = categories, tuple(each), tuple(joint)
-        self.per_distance, self.per_spread = per_distance, per_spread
+        self.categories = categories
+
+    def build(self, shapes: list[tuple]) -> None:
+        shape = (self.categories, shapes[0][-1])
+        self.mean = self.add_weight(shape=shape, initializer="zeros", trainable=False, name="mean")
+        self.whitening = self.add_weight(
+            shape=(*shape, shape[1]), initializer="zeros", trainable=False, name="whitening"
+        )
+
+    def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
+        values, category = inputs
+        values -= ops.take(self.mean, category, axis=0)
+        white = ops.matmul(values[:, None], ops.take(self.whitening, category, axis=0))
+        return ops.sqrt(ops.mean(white**2, axis=2))
+
+    def get_config(self) -> dict:
+        return super().get_config() | {"categories": self.categories}
+
+
+@registered
+class Unusual(layers.Layer):
+    """How unlike any good photograph of its category one is: [deviation, *distances, category].
+
+    deviation: (batch, values), in spreads of good photographs: its root mean square, in units of
+    what is usual of these. distances: (batch, 1) each; 1 of one counts as so many such units.
+    Gives the largest, (batch, 1).
+    """
+
+    def __init__(self, categories: int, units: list[float], **options: Any) -> None:
+        """units: what 1 of each distance counts as."""
+        super().__init__(**options)
+        self.categories, self.units = categories, units
 
     def build(self, shapes: list[tuple]) -> None:
         shape = (self.categories, 1)
         self.usual = self.add_weight(shape=shape, initializer="ones", trainable=False, name="usual")
-        values = self.joint[1] - self.joint[0]
-        self.whitening = self.add_weight(
-            shape=(self.categories, values, values),
-            initializer="zeros",
-            trainable=False,
-            name="whitening",
-        )
 
     def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
-        deviation, peak, category = inputs
-        each, joint = (deviation[:, slice(*place)] for place in (self.each, self.joint))
-        size = ops.sqrt(ops.mean(each**2, axis=1, keepdims=True))
-        size /= ops.take(self.usual, category, axis=0)
-        white = ops.matmul(joint[:, None], ops.take(self.whitening, category, axis=0))
-        mahalanobis = ops.sqrt(ops.mean(white**2, axis=2))
-        whole = ops.maximum(size, self.per_distance * mahalanobis)
-        return ops.maximum(whole, self.per_spread * peak)
+        deviation, *distances, category = inputs
+        most = ops.sqrt(ops.mean(deviation**2, axis=1, keepdims=True))
+        most /= ops.take(self.usual, category, axis=0)
+        for distance, unit in zip(distances, self.units, strict=True):
+            most = ops.maximum(most, unit * distance)
+        return most
 
     def get_config(self) -> dict:
-        names = ("categories", "each", "joint", "per_distance", "per_spread")
-        return super().get_config() | {name: getattr(self, name) for name in names}
+        return super().get_config() | {"categories": self.categories, "units": self.units}
 
 
 @registered

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from twinhead.dataset.features import POOLED
+from twinhead.dataset.features import CHROMATICITY, POOLED
 from twinhead.dataset.store import Store
 from twinhead.model.batches import at_a_time
 from twinhead.model.detector import WIDTHS
@@ -21,6 +21,8 @@ class Data:
 
     pooled: Store | np.ndarray
     """(images, views, values), float32."""
+    chromaticity: Store | np.ndarray
+    """(images, 2), float32."""
     maps: Mapping[str, Store | np.ndarray]
     """By name of detector.WIDTHS: (images, height, width, channels), float16."""
     category: np.ndarray
@@ -58,6 +60,7 @@ def gather(
     category = codes if "category" in tasks else np.zeros_like(codes)
     return Data(
         features[POOLED],
+        features[CHROMATICITY],
         {name: features[name] for name in WIDTHS},
         category,
         frame["defective"].to_numpy(),
