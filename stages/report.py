@@ -18,3 +18,4 @@ def report() -> None:
         with files.whole(paths.REPORT) as part:
             part.write_text(page, encoding="utf-8")
         tracking.record("report", settings, live, last=registry.keep)
+    print(f"report: {pages.summary(results)}; see {paths.REPORT}", flush=True)

@@ -6,6 +6,7 @@ import shutil
 from contextlib import chdir
 from html import escape, unescape
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -196,6 +197,24 @@ def test_a_head_that_is_missing_is_not_reported(render, predictions, columns, go
     text = re.sub("<script.*?</script>|<style.*?</style>", "", found, flags=re.S)
     assert not [part for part in gone if part in text]
     assert Checked(found).open == []
+
+
+def test_the_terminal_gets_the_answer_in_a_line():
+    area = "auroc_category_mean"
+    defect = {area: 0.9, f"{area}_low": 0.85, f"{area}_high": 0.95}
+    defect |= {"recall": 0.5, "false_alarm_rate": None}
+    test = {"images": 1, "category": {"accuracy": 0.75}, "defect": defect}
+
+    def told(heads: dict) -> str:
+        return report.summary(SimpleNamespace(judged={"test": heads}))
+
+    first, second, third = told(test).split(", ")
+    assert first == "1 test image: category accuracy 0.750"
+    assert second == "defect AUROC 0.900 (0.850–0.950) as the mean over categories"
+    assert third == "50.0% of the defects found with – false alarms"
+    assert told({"images": 20, "category": {"accuracy": 1.0}}) == (
+        "20 test images: category accuracy 1.000"
+    )
 
 
 def test_the_slider_counts_as_the_metrics_do_at_the_chosen_threshold(render, predictions):

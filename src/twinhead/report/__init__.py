@@ -12,9 +12,10 @@ from twinhead.report import (
     rendering,
     threshold,
 )
+from twinhead.report.metrics import summary
 from twinhead.report.results import Results, read
 
-__all__ = ["Results", "page", "read"]
+__all__ = ["Results", "page", "read", "summary"]
 
 SECTIONS = {
     "good": ("How good it is", metrics.headline),

@@ -8,7 +8,7 @@ from twinhead.dataset import splits
 from twinhead.evaluation import likeness
 from twinhead.ingest import decoding, quality
 from twinhead.report import thumbnails
-from twinhead.report.rendering import number, with_interval
+from twinhead.report.rendering import counted, number, share, with_interval
 from twinhead.report.results import Results
 
 ORDER = (splits.VAL, splits.TEST, splits.TRAIN)
@@ -50,6 +50,20 @@ def opening(results: Results) -> dict:
         "below": below(results),
         "weakest": _weakest(results),
     }
+
+
+def summary(results: Results) -> str:
+    """The answer in a line, for the terminal."""
+    test = results.judged[splits.TEST]
+    told = []
+    if "category" in test:
+        told.append(f"category accuracy {number(test['category']['accuracy'])}")
+    if defect := test.get("defect"):
+        area = with_interval(defect, "auroc_category_mean")
+        found, alarms = share(defect["recall"]), share(defect["false_alarm_rate"])
+        told.append(f"defect AUROC {area} as the mean over categories")
+        told.append(f"{found} of the defects found with {alarms} false alarms")
+    return f"{counted(test['images'], 'test image')}: {', '.join(told)}"
 
 
 def below(results: Results) -> list[dict]:
