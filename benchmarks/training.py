@@ -26,7 +26,7 @@ from twinhead.backbones import extraction
 from twinhead.dataset import pixels
 from twinhead.ingest import decoding, layout
 
-SIZES = {"cnn": 224, "efficientnet_lite0": 448}
+SIZES = {"cnn": 224, "efficientnet_lite0": 320}
 TURNS = 3
 SHORT = 15
 """Turns where an epoch takes less than a second."""
@@ -76,7 +76,13 @@ def from_stored(root: Path, settings: params.Params) -> list[float]:
             trunk, views = extraction.trunk(image_size), settings.features.views
             kept, listed = Path(folder) / "features", Path(folder) / "extracted.csv"
             extraction.build(
-                trunk.predict_on_batch, list(trunk.output), stored, views, kept, listed
+                trunk.predict_on_batch,
+                list(trunk.output),
+                stored,
+                views,
+                kept,
+                listed,
+                engine="TensorFlow",
             )
             stored = features.load(kept)[features.POOLED]
         part = network.learning_part(model, settings.model.tasks, stored=stored.ndim == 3)
