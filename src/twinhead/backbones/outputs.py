@@ -18,7 +18,7 @@ def of(
     """What is kept of an image and its maps, by name, in its dtype.
 
     `chromaticity`, (batch, 2), and `pooled`, (batch, values), in float32; PATCH_STAGES in float16.
-    The layers that give them are called pooling.FEATURES, and as the others here.
+    The layers that give them have these names, but for `pooled`, whose layer is pooling.FEATURES.
     """
     found = {
         CHROMATICITY: pooling.Chromaticity(dtype="float32", name=CHROMATICITY)(image),

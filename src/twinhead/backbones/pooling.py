@@ -7,6 +7,8 @@ from twinhead.backbones.registration import registered
 
 FEATURES = "features"
 """The layer that gives a pretrained backbone's pooled maps."""
+CELL = 16
+"""Pixels a side of what is averaged first for the tint."""
 
 
 def features(maps: list[keras.KerasTensor]) -> keras.KerasTensor:
@@ -22,12 +24,14 @@ def features(maps: list[keras.KerasTensor]) -> keras.KerasTensor:
 class Chromaticity(layers.Layer):
     """A photograph's tint, whatever its brightness: (batch, h, w, 3), of 255, to (batch, 2).
 
-    The logarithms of mean red and of mean blue over mean green, float32.
+    log((red + 1) / (green + 1)) and log((blue + 1) / (green + 1)) of the channels' means, float32:
+    black has no tint.
     """
 
     def call(self, image: keras.KerasTensor) -> keras.KerasTensor:
-        # The least grey is added: black has no tint.
-        mean = ops.log(ops.mean(ops.cast(image, "float32"), axis=(1, 2)) + 1)
+        # Over cells first: where a float32 adds up millions of values, it rounds each of them.
+        cells = ops.average_pool(ops.cast(image, "float32"), CELL, strides=CELL, padding="same")
+        mean = ops.log(ops.mean(cells, axis=(1, 2)) + 1)
         return ops.take(mean, [0, 2], axis=1) - mean[:, 1:2]
 
 

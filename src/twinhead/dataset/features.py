@@ -7,7 +7,7 @@ from twinhead.dataset.store import INDEX, Store
 POOLED = "pooled"
 """(images, views, values), float32: the feature maps' means and spreads."""
 CHROMATICITY = "chromaticity"
-"""(images, 2), float32: the logarithms of mean red and of mean blue over mean green."""
+"""(images, 2), float32: a photograph's tint, as pooling.Chromaticity gives it."""
 
 
 def load(path: Path) -> dict[str, Store]:

@@ -36,8 +36,8 @@ ODDER = ("score", "unusual")
 ADVICE = {
     "brightness": "check the lamps and the exposure",
     "sharpness": "check the focus and the lens",
-    UNKNOWN: "check that the camera shows the product, and only known ones",
-    "unusual": "check the camera's place, the background, and whether it is another lot",
+    UNKNOWN: "check that the camera shows known products, and its white balance",
+    "unusual": "check the camera's place and white balance, the background, and the lot",
     "score": "see whether the products have changed",
 }
 """By measure, the most telling first."""

@@ -67,8 +67,10 @@ def attach(
 
     Args:
         maps: the maps of WIDTHS, (batch, height, width, channels) each.
-        deviation: the pooled maps in spreads of good ones, (batch, values); chromaticity: (batch,
-            2); pooled_logit: (batch, 1). probabilities: of the categories, (batch, categories).
+        deviation: the pooled maps in spreads of good ones, (batch, values).
+        chromaticity: the photograph's tint, (batch, 2).
+        pooled_logit: (batch, 1).
+        probabilities: of the categories, (batch, categories).
         capacity: fine patches of each category that the memory has room for; of coarse ones half as
             many.
 
@@ -141,7 +143,7 @@ def attach(
         [peak, category]
     )
     each, joint = (
-        readings.Part(*pooled_place(stage), dtype="float32", name=name)(deviation)
+        readings.Slice(*pooled_place(stage), dtype="float32", name=name)(deviation)
         for name, stage in (("seen_each", SEEN_EACH), ("seen_joint", SEEN_JOINT))
     )
     joint, tint = (

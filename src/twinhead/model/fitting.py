@@ -273,6 +273,7 @@ def _pooled(
     category, defective = given.category[train], given.defective[train]
     group = Moments.group(category, defective)
     logits, size, mahalanobis = np.zeros((3, len(train)))
+    telling = _telling(given, train)
     deviation = np.empty((len(train), final.mean.shape[1]), np.float32)  # the largest array here
     for part in range(FOLDS):
         fitted, own = fold != part, fold == part
@@ -283,7 +284,13 @@ def _pooled(
         _fill_deviation(given, train, shared, mean, scale, deviation)
         size[own] = np.sqrt((deviation[own, each] ** 2).mean(axis=1))
         least = _least_change(shared, mean, scale, joint)
-        white = _whitening(deviation[fitted, joint], category[fitted], defective[fitted], least)
+        white = _whitening(
+            deviation[fitted, joint],
+            category[fitted],
+            defective[fitted],
+            least,
+            telling,
+        )
         mahalanobis[own] = _distances(deviation[own, joint], category[own], white)
         if learns:
             logits[own] = _without(deviation, defective, fitted, own, schedule, part)
@@ -297,7 +304,7 @@ def _pooled(
     mean, scale = np.asarray(final.mean), np.asarray(final.scale)
     _fill_deviation(given, train, shared, mean, scale, deviation)
     least = _least_change(shared, mean, scale, joint)
-    white = _whitening(deviation[:, joint], category, defective, least)
+    white = _whitening(deviation[:, joint], category, defective, least, telling)
     model.get_layer(JOINT).whitening.assign(white)
     return logits, np.maximum(size / usual[category], UNUSUAL_UNITS[JOINT] * mahalanobis)
 
@@ -342,15 +349,25 @@ def _least_change(
     return LEAST_CHANGE * np.tile(within, 2) / (scale[:, joint] * spread_of_all) + LEAST_DEVIATION
 
 
+def _telling(given: Data, train: np.ndarray) -> np.ndarray:
+    """Which categories have FEWEST good photographs or more: (categories,), bool."""
+    good = train[given.defective[train] == 0]
+    return np.bincount(given.category[good], minlength=given.categories) >= FEWEST
+
+
 def _whitening(
-    deviation: np.ndarray, category: np.ndarray, defective: np.ndarray, least: np.ndarray
+    deviation: np.ndarray,
+    category: np.ndarray,
+    defective: np.ndarray,
+    least: np.ndarray,
+    telling: np.ndarray,
 ) -> np.ndarray:
     """The Cholesky factor of good photographs' inverse covariance: (categories, values, values).
 
     The root mean square of a deviation times it is the Mahalanobis distance over the root of the
     number of values. The covariance is shrunk (Ledoit and Wolf 2004,
-    doi:10.1016/S0047-259X(03)00096-4), and the square of `least` is added to its diagonal. Fewer
-    than FEWEST photographs tell nothing of how values go together: zeros.
+    doi:10.1016/S0047-259X(03)00096-4), and the square of `least` is added to its diagonal. Zeros
+    where a category isn't `telling`, (categories,), bool.
 
     deviation: (n, values), from the mean of the category's good photographs. least: (categories,
     values), in its units.
@@ -358,7 +375,7 @@ def _whitening(
     result = np.zeros((len(least), *2 * least.shape[1:]), np.float32)
     for number, change in enumerate(least):
         good = (category == number) & (defective == 0)
-        if good.sum() >= FEWEST:
+        if telling[number] and good.any():
             known = deviation[good].astype(np.float64)
             covariance, _ = ledoit_wolf(known, assume_centered=True)
             result[number] = np.linalg.cholesky(np.linalg.inv(covariance + np.diag(change**2)))
@@ -382,6 +399,7 @@ def _tint(model: keras.Model, given: Data, train: np.ndarray, fold: np.ndarray) 
     values = np.asarray(given.chromaticity[train], np.float32)
     category, defective = given.category[train], given.defective[train]
     least = np.full((given.categories, values.shape[1]), LEAST_TINT)
+    telling = _telling(given, train)
     found = np.zeros(len(train))
 
     def usual(known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -389,7 +407,7 @@ def _tint(model: keras.Model, given: Data, train: np.ndarray, fold: np.ndarray) 
         for number in np.unique(category[known]):
             mean[number] = values[known & (category == number)].mean(axis=0)
         apart = values - mean[category]
-        return mean, _whitening(apart[known], category[known], defective[known], least)
+        return mean, _whitening(apart[known], category[known], defective[known], least, telling)
 
     good = defective == 0
     for part in range(FOLDS):

@@ -82,8 +82,15 @@ def _detecting(
     if seen is None:  # all images are of one category
         seen = ops.ones_like(logit)
     maps = {name: given[name] for name in outputs.PATCH_STAGES}
-    photograph = (answers.pop(heads.DEVIATION), given[CHROMATICITY])
-    return answers | detector.attach(maps, *photograph, logit, seen, settings.memory, seed)
+    return answers | detector.attach(
+        maps,
+        deviation=answers.pop(heads.DEVIATION),
+        chromaticity=given[CHROMATICITY],
+        pooled_logit=logit,
+        probabilities=seen,
+        capacity=settings.memory,
+        seed=seed,
+    )
 
 
 def trunk(model: keras.Model) -> keras.Model:

@@ -147,18 +147,21 @@ class Logarithm(layers.Layer):
 
 
 @registered
-class Part(layers.Layer):
-    """The values from one place to another: (batch, values) to (batch, last - first)."""
+class Slice(layers.Layer):
+    """The values from `start` up to `stop`: (batch, values) to (batch, stop - start).
 
-    def __init__(self, first: int, last: int, **options: Any) -> None:
+    A layer of its own has a name of ours; Keras counts its own slices in each process anew.
+    """
+
+    def __init__(self, start: int, stop: int, **options: Any) -> None:
         super().__init__(**options)
-        self.first, self.last = first, last
+        self.start, self.stop = start, stop
 
     def call(self, values: keras.KerasTensor) -> keras.KerasTensor:
-        return values[:, self.first : self.last]
+        return values[:, self.start : self.stop]
 
     def get_config(self) -> dict:
-        return super().get_config() | {"first": self.first, "last": self.last}
+        return super().get_config() | {"start": self.start, "stop": self.stop}
 
 
 @registered
@@ -166,7 +169,8 @@ class Mahalanobis(layers.Layer):
     """How far values lie from good photographs' ones, by how these go together: [values, category].
 
     The values, (batch, width), less the category's mean, times its whitening: their root mean
-    square is the Mahalanobis distance over the root of the width. Gives (batch, 1).
+    square is the Mahalanobis distance over the root of the width. The mean stays 0 for values that
+    are good ones' deviations already. Gives (batch, 1).
     """
 
     def __init__(self, categories: int, **options: Any) -> None:
