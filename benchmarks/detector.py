@@ -63,6 +63,7 @@ HELD_OUT = 10
 """Good test photographs a category that are shown spoilt, changed or painted."""
 CHANGED = {
     "10% darker": stress.brighter(-0.1),
+    "10% brighter": stress.brighter(0.1),
     "2% warmer": stress.warmer(0.02),
     "JPEG quality 80": stress.compressed(80),
 }
@@ -516,10 +517,7 @@ def odd(given: Photographs, settings: params.Params, case: dict) -> Iterator[dic
 
 
 def odd_table(rows: pd.DataFrame) -> str:
-    """Stopped: answered unknown or defective; of good test photographs also the share unknown.
-
-    Refused: unknown.
-    """
+    """Shares of photographs: stopped is unknown or defective, refused is unknown."""
     kinds = [*made.BLANK, "another product", *made.SPOILT]
     refused = [f"good, {kind}: refused" for kind in CHANGED]
     lines = [

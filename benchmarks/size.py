@@ -117,7 +117,9 @@ def write_stores(workspace: Path, size: int, settings: dict) -> None:
         with sharding.writing(workspace / paths.FEATURES / name) as writer:
             for row in range(size):
                 values = rng.standard_normal(shape, np.float32)
-                values[..., numbers[row] % shape[-1]] += 8  # what isn't apart takes long
+                values[..., numbers[row] % shape[-1]] += (
+                    8  # far apart: else it takes long; a tint has 2
+                )
                 values[..., -1] += 8 * frame["defective"].iat[row]
                 values = values.astype(dtype)
                 writer.add(sharding.key(values), values)

@@ -128,7 +128,7 @@ def varied(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 ALTERATIONS: dict[str, Alter] = {
     AS_IT_IS: lambda image, rng: image,
     **{f"brightness {by:+.0%}": brighter(by) for by in (-0.4, -0.2, -0.1, 0.1, 0.2, 0.4)},
-    **{f"{by:.0%} warmer": warmer(by) for by in (0.02, 0.05)},
+    **{f"warmth {by:+.0%}": warmer(by) for by in (0.02, 0.05)},
     **{f"blur {radius:g} px": blurred(radius) for radius in (0.5, 1, 2)},
     **{f"JPEG quality {quality}": compressed(quality) for quality in (90, 60, 30)},
     **{f"rotation {degrees}°": turned(degrees) for degrees in (1, 2, 5, 10)},

@@ -153,6 +153,14 @@ def test_bytes_that_the_page_on_scale_counts_are_those_of_the_committed_data_set
     assert 600 * (scale.DESCRIBED - scale.EXTRACTED) == pytest.approx(
         stored["data/features"], rel=0.002
     )
+    for path, images, counted in (
+        ("data/extracted.csv", 600, scale.EXTRACTED),
+        ("data/splits.csv", 600, scale.SPLITS),
+        ("reports/predictions.csv", 600, scale.PREDICTIONS),
+        ("reports/crossfit.csv", 416, scale.CROSSFIT),
+        ("reports/explanations.csv", 121, scale.EXPLANATIONS),
+    ):
+        assert stored[path] / images == pytest.approx(counted, rel=0.02), path
     assert stored["models/model.keras"] == pytest.approx(scale.MODEL, rel=0.01)
     assert stored["models/edge"] == pytest.approx(scale.EDGE, rel=0.01)
 
