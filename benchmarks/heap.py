@@ -1,9 +1,13 @@
-"""What does it save to keep freed memory (src/twinhead/heap.py)? `train`, with it and without.
+"""What do two choices of the stages' processes save? Each stage with one and without, in turns.
 
-The finished workspace's training, in a folder of its own, in turns, each a process: seconds by the
-clock, and of the processor for the program and for the kernel.
+memory     `train`, where freed memory is kept for the next array (src/twinhead/heap.py)
+collector  `evaluate`, where Python's collector rests while libraries load, and doesn't go through
+           all that they left when the process ends (src/twinhead/stage.py)
 
-    python benchmarks/heap.py [--turns 3]
+The finished workspace's stage, in a folder of its own, each turn a process: seconds by the clock,
+and of the processor for the program and for the kernel.
+
+    python benchmarks/heap.py [memory] [collector] [--turns 3]
 """
 
 import argparse
@@ -21,41 +25,52 @@ from elsewhere import GIVEN
 from twinhead import paths
 
 READ = (*GIVEN, paths.FEATURES)
+CHOICES = {
+    "memory": ("train", READ, "heap.keep_freed = lambda: False"),
+    "collector": (
+        "evaluate",
+        (*READ, paths.MODEL, paths.CROSSFIT),
+        "gc.disable = gc.freeze = lambda: None",
+    ),
+}
+"""The stage that shows it, what that reads, and what takes the choice away."""
 CODE = """
-import sys
+import gc, sys
 from twinhead import heap, stage
-if not {kept}:
-    heap.keep_freed = lambda: False
-sys.argv = ["stage", "train"]
+{first}
+sys.argv = ["stage", "{name}"]
 stage.main()
 """
 
 
-def main(turns: int) -> None:
-    seconds: dict[bool, list[tuple[float, float, float]]] = {True: [], False: []}
-    for turn in range(turns):
-        for kept in (True, False) if turn % 2 else (False, True):
-            seconds[kept].append(train(kept))
-    medians = {
-        kept: [statistics.median(column) for column in zip(*taken, strict=True)]
-        for kept, taken in seconds.items()
-    }
-    print(f"| `train`, median of {turns} | seconds | the program's | the kernel's |")
+def main(choices: list[str], turns: int) -> None:
+    print("| | seconds | the program's | the kernel's |")
     print("|---|---|---|---|")
-    for kept, name in ((True, "kept"), (False, "given back")):
-        cells = " | ".join(f"{value:.1f}" for value in medians[kept])
-        print(f"| freed memory {name} | {cells} |")
-    print(f"given back / kept: {medians[False][0] / medians[True][0]:.2f}")
+    for choice in choices:
+        name, read, without = CHOICES[choice]
+        seconds: dict[str, list[tuple[float, float, float]]] = {"": [], without: []}
+        for turn in range(turns):
+            for first in seconds if turn % 2 else reversed(seconds):
+                seconds[first].append(run(name, read, first))
+        medians = {
+            first: [statistics.median(column) for column in zip(*taken, strict=True)]
+            for first, taken in seconds.items()
+        }
+        for first, called in (("", choice), (without, f"without {choice}")):
+            cells = " | ".join(f"{value:.1f}" for value in medians[first])
+            print(f"| `{name}`, {called} | {cells} |")
+        ratio = medians[without][0] / medians[""][0]
+        print(f"| `{name}`, without / with | {ratio:.2f} | | |", flush=True)
 
 
-def train(kept: bool) -> tuple[float, float, float]:
-    """Seconds by the clock, of the program and of the kernel."""
+def run(name: str, read: tuple[Path, ...], first: str) -> tuple[float, float, float]:
+    """Seconds by the clock, of the program and of the kernel, of a stage after this line."""
     with tempfile.TemporaryDirectory() as folder:
-        env = workspaces.link(Path(folder), READ)
+        env = workspaces.link(Path(folder), read)
         env = {name: text for name, text in env.items() if not name.startswith("MLFLOW_")}
         before, started = os.times(), time.perf_counter()
         done = subprocess.run(
-            [sys.executable, "-c", CODE.format(kept=kept)],
+            [sys.executable, "-c", CODE.format(first=first, name=name)],
             cwd=folder,
             env=env,
             capture_output=True,
@@ -72,5 +87,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
+    parser.add_argument("choices", nargs="*", metavar="CHOICE", default=list(CHOICES))
     parser.add_argument("--turns", type=int, default=3)
-    main(parser.parse_args().turns)
+    given = parser.parse_args()
+    if unknown := set(given.choices) - set(CHOICES):
+        parser.error(f"{', '.join(sorted(unknown))}: expected {' or '.join(CHOICES)}")
+    main(given.choices, given.turns)

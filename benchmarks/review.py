@@ -141,8 +141,7 @@ def simulate(
         })  # fmt: skip
         if answers is not None:
             left = told.table.loc[pool.difference(answered)].drop(columns="defective")
-            asked = left.assign(sha256=frame["sha256"][left.index])
-            order = ORDERS[name](asked, told.threshold, chance)
+            order = ORDERS[name](left, told.threshold, chance)
             answered += list(order[: answers - len(answered)])
     return found
 

@@ -1,16 +1,17 @@
+import gc
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from twinhead import heap
+from twinhead import heap, stage
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 ARRAYS = """
 import resource
 import numpy as np
-from twinhead import heap
+from twinhead import heap, stage
 {first}
 np.ones(2**26, np.uint8)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -52,3 +53,16 @@ def test_where_less_may_be_kept_that_is_kept(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(heap.ctypes, "CDLL", lambda name: Older())
     assert heap.keep_freed()
     assert (heap.TRIM_THRESHOLD, heap.KEPT) in Older.asked
+
+
+@pytest.mark.parametrize("collecting", [True, False])
+def test_the_collector_rests_while_libraries_load(collecting: bool) -> None:
+    before = gc.isenabled()
+    try:
+        (gc.enable if collecting else gc.disable)()
+        with pytest.raises(ImportError), stage.loading():
+            assert not gc.isenabled()
+            raise ImportError
+        assert gc.isenabled() == collecting
+    finally:
+        (gc.enable if before else gc.disable)()

@@ -4,6 +4,7 @@ Ctrl-C ends it with one line, also while modules load. An error that a user can 
 too. Progress is printed from here.
 """
 
+import gc
 import importlib.util
 import logging
 import os
@@ -56,6 +57,7 @@ def main() -> None:
     # Until `run`, while modules load, some of which would swallow the exception.
     signal.signal(signal.SIGINT, _leave)
     run(load(_name))
+    gc.freeze()  # else the interpreter's last collections walk all that TensorFlow left: a second
 
 
 def load(name: str) -> Callable[[], None]:
@@ -126,6 +128,8 @@ def loading() -> Iterator[None]:
         sys.stderr.flush()
         _stderr = os.dup(2)
         os.dup2(written.fileno(), 2)
+        collecting = gc.isenabled()
+        gc.disable()  # imports make much that stays, which collections would walk again and again
         try:
             yield
         except Exception:
@@ -133,6 +137,8 @@ def loading() -> Iterator[None]:
             os.write(_stderr, written.read())
             raise
         finally:
+            if collecting:
+                gc.enable()
             os.dup2(_stderr, 2)
             os.close(_stderr)
             _stderr = 2
