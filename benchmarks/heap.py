@@ -1,13 +1,14 @@
 """What do two choices of the stages' processes save? Each stage with one and without, in turns.
 
 memory     `train`, where freed memory is kept for the next array (src/twinhead/heap.py)
-collector  `evaluate`, where Python's collector rests while libraries load, and doesn't go through
-           all that they left when the process ends (src/twinhead/stage.py)
+exit       `evaluate`, where Python's collector doesn't walk all that the libraries left when the
+           process ends (src/twinhead/stage.py)
 
-The finished workspace's stage, in a folder of its own, each turn a process: seconds by the clock,
-and of the processor for the program and for the kernel.
+The finished workspace's stage, in a folder of its own, each turn a process with an MLflow store
+that it makes: seconds by the clock, those from its last line to its end, and seconds of the
+processor for the program and for the kernel.
 
-    python benchmarks/heap.py [memory] [collector] [--turns 3]
+    python benchmarks/heap.py [memory] [exit] [--turns 3]
 """
 
 import argparse
@@ -25,62 +26,65 @@ from elsewhere import GIVEN
 from twinhead import paths
 
 READ = (*GIVEN, paths.FEATURES)
+TRAINED = (paths.MODEL, paths.CROSSFIT, paths.HISTORY, paths.metrics("train"))
 CHOICES = {
     "memory": ("train", READ, "heap.keep_freed = lambda: False"),
-    "collector": (
-        "evaluate",
-        (*READ, paths.MODEL, paths.CROSSFIT),
-        "gc.disable = gc.freeze = lambda: None",
-    ),
+    "exit": ("evaluate", (*READ, *TRAINED), "gc.freeze = lambda: None"),
 }
-"""The stage that shows it, what that reads, and what takes the choice away."""
+"""The stage that shows it, what that reads, and the line that takes the choice away."""
 CODE = """
 import gc, sys
 from twinhead import heap, stage
-{first}
-sys.argv = ["stage", "{name}"]
+{line}
+sys.argv = ["stage", "{stage}"]
 stage.main()
 """
 
 
 def main(choices: list[str], turns: int) -> None:
-    print("| | seconds | the program's | the kernel's |")
-    print("|---|---|---|---|")
+    print("| | seconds | to end | the program's | the kernel's | times as long |")
+    print("|---|---|---|---|---|---|")
     for choice in choices:
-        name, read, without = CHOICES[choice]
-        seconds: dict[str, list[tuple[float, float, float]]] = {"": [], without: []}
+        stage, read, without = CHOICES[choice]
+        lines = {"as it is": "", "without": without}
+        seconds: dict[str, list[tuple[float, ...]]] = {key: [] for key in lines}
         for turn in range(turns):
-            for first in seconds if turn % 2 else reversed(seconds):
-                seconds[first].append(run(name, read, first))
+            for key in lines if turn % 2 else reversed(lines):
+                seconds[key].append(run(stage, read, lines[key]))
         medians = {
-            first: [statistics.median(column) for column in zip(*taken, strict=True)]
-            for first, taken in seconds.items()
+            key: [statistics.median(column) for column in zip(*taken, strict=True)]
+            for key, taken in seconds.items()
         }
-        for first, called in (("", choice), (without, f"without {choice}")):
-            cells = " | ".join(f"{value:.1f}" for value in medians[first])
-            print(f"| `{name}`, {called} | {cells} |")
-        ratio = medians[without][0] / medians[""][0]
-        print(f"| `{name}`, without / with | {ratio:.2f} | | |", flush=True)
+        for key, median in medians.items():
+            cells = " | ".join(f"{value:.1f}" for value in median)
+            ratio = median[0] / medians["as it is"][0]
+            print(f"| `{stage}`, {choice}: {key} | {cells} | {ratio:.2f} |", flush=True)
 
 
-def run(name: str, read: tuple[Path, ...], first: str) -> tuple[float, float, float]:
-    """Seconds by the clock, of the program and of the kernel, of a stage after this line."""
+def run(stage: str, read: tuple[Path, ...], line: str) -> tuple[float, ...]:
+    """Run a stage after a line: seconds by the clock, to its end, the program's, the kernel's."""
     with tempfile.TemporaryDirectory() as folder:
         env = workspaces.link(Path(folder), read)
         env = {name: text for name, text in env.items() if not name.startswith("MLFLOW_")}
         before, started = os.times(), time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-c", CODE.format(first=first, name=name)],
+        with subprocess.Popen(
+            [sys.executable, "-c", CODE.format(line=line, stage=stage)],
             cwd=folder,
             env=env,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
-        )
-        taken, after = time.perf_counter() - started, os.times()
-    if done.returncode:
-        sys.exit(done.stdout + done.stderr)
+        ) as process:
+            assert process.stdout is not None  # as for any pipe
+            said, last = [], started
+            for text in process.stdout:
+                said.append(text)
+                last = time.perf_counter() if "done in" in text else last
+        ended, after = time.perf_counter(), os.times()
+    if process.returncode or any("can't be used" in text for text in said):  # MLflow's store
+        sys.exit("".join(said))
     program = after.children_user - before.children_user
-    return taken, program, after.children_system - before.children_system
+    return ended - started, ended - last, program, after.children_system - before.children_system
 
 
 if __name__ == "__main__":

@@ -347,8 +347,11 @@ def arguments():
     parser.add_argument("--work", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--categories", nargs="+")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    # Without a metavar the names, some with a %, would be read as a format.
-    parser.add_argument("--ways", nargs="*", choices=PEER, default=PEER[1:], metavar="WAY")
+    names = ", ".join(PEER).replace("%", "%%")
+    # A metavar, since parse_intermixed_args formats the usage twice, and some names have a %.
+    parser.add_argument(
+        "--ways", nargs="*", choices=PEER, default=PEER[1:], metavar="WAY", help=names
+    )
     parser.add_argument("--few", type=int, help="only so many photographs, for a trial")
     parser.add_argument("--task", choices=("fit", *OURS), help=argparse.SUPPRESS)
     parser.add_argument("--answer", type=Path, help=argparse.SUPPRESS)

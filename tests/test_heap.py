@@ -1,4 +1,4 @@
-import gc
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src"
 ARRAYS = """
 import resource
 import numpy as np
-from twinhead import heap, stage
+from twinhead import heap
 {first}
 np.ones(2**26, np.uint8)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -55,14 +55,17 @@ def test_where_less_may_be_kept_that_is_kept(monkeypatch: pytest.MonkeyPatch) ->
     assert (heap.TRIM_THRESHOLD, heap.KEPT) in Older.asked
 
 
-@pytest.mark.parametrize("collecting", [True, False])
-def test_the_collector_rests_while_libraries_load(collecting: bool) -> None:
-    before = gc.isenabled()
+def test_the_collector_is_spared_when_a_stage_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    frozen = []
+    monkeypatch.setattr(stage.gc, "freeze", lambda: frozen.append("after"))
+    monkeypatch.setattr(stage, "run", lambda function: frozen.append(function))
+    monkeypatch.setattr(stage, "load", lambda name: name)
+    monkeypatch.setattr(stage.heap, "keep_freed", lambda: True)
+    monkeypatch.setattr(stage, "_name", "")
+    monkeypatch.setattr(sys, "argv", ["stage", "split"])
+    interrupt = signal.getsignal(signal.SIGINT)
     try:
-        (gc.enable if collecting else gc.disable)()
-        with pytest.raises(ImportError), stage.loading():
-            assert not gc.isenabled()
-            raise ImportError
-        assert gc.isenabled() == collecting
+        stage.main()
     finally:
-        (gc.enable if before else gc.disable)()
+        signal.signal(signal.SIGINT, interrupt)
+    assert frozen == ["split", "after"]

@@ -57,7 +57,7 @@ def main() -> None:
     # Until `run`, while modules load, some of which would swallow the exception.
     signal.signal(signal.SIGINT, _leave)
     run(load(_name))
-    gc.freeze()  # else the interpreter's last collections walk all that TensorFlow left: a second
+    gc.freeze()  # else the interpreter's last collections walk all that TensorFlow left
 
 
 def load(name: str) -> Callable[[], None]:
@@ -128,8 +128,6 @@ def loading() -> Iterator[None]:
         sys.stderr.flush()
         _stderr = os.dup(2)
         os.dup2(written.fileno(), 2)
-        collecting = gc.isenabled()
-        gc.disable()  # imports make much that stays, which collections would walk again and again
         try:
             yield
         except Exception:
@@ -137,8 +135,6 @@ def loading() -> Iterator[None]:
             os.write(_stderr, written.read())
             raise
         finally:
-            if collecting:
-                gc.enable()
             os.dup2(_stderr, 2)
             os.close(_stderr)
             _stderr = 2
