@@ -6,6 +6,8 @@ READY := $(VENV)/ready
 UV := uv==0.13.9
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := src
+# Who imports a library first compiles it, for all. Where a container sets this, each stage would compile anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 
@@ -70,7 +72,7 @@ lock: ## Renew the lock files from pyproject.toml (for maintainers)
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(UV) && \
-	(trap 'rm -rf $(VENV)/uv' EXIT; $(BIN)/uv pip install --quiet --compile-bytecode --cache-dir $(VENV)/uv --python $(BIN)/python --requirement requirements.lock) || \
+	(trap 'rm -rf $(VENV)/uv' EXIT; $(BIN)/uv pip install --quiet --cache-dir $(VENV)/uv --python $(BIN)/python --requirement requirements.lock) || \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
