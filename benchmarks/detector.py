@@ -15,6 +15,9 @@ odd       frames without a product, other products, out of focus, half covered; 
 painted   squares, smears and scratches painted on good photographs
 
     python benchmarks/detector.py FOLDER [FOLDER ...] --work FOLDER MODE [--seeds 0 1 2]
+
+Other params than the shipped ones come by --params FILE; another data.image_size wants a --work of
+its own, or all is decoded anew.
 """
 
 import itertools
@@ -102,8 +105,9 @@ def main(
     seeds: list[int],
     categories: list[str] | None,
     into: Path | None,
+    params_file: Path,
 ) -> None:
-    settings, mode = params.load(REPOSITORY / "params.yaml"), MODES[name]
+    settings, mode = params.load(params_file), MODES[name]
     given = detector_data.prepare(folders, work, settings, categories)
     names, file = catalog.categories(given.frame), work / f"results/{name}.csv"
     file.parent.mkdir(exist_ok=True)
@@ -718,7 +722,16 @@ if __name__ == "__main__":
     parser.add_argument(
         "--into", type=Path, metavar="FOLDER", help="of mode few; else results in --work"
     )
+    parser.add_argument("--params", type=Path, default=REPOSITORY / "params.yaml", metavar="FILE")
     chosen = parser.parse_intermixed_args()
     if chosen.into and chosen.mode != "few":
         parser.error("--into is of mode few alone")
-    main(chosen.folders, chosen.work, chosen.mode, chosen.seeds, chosen.categories, chosen.into)
+    main(
+        chosen.folders,
+        chosen.work,
+        chosen.mode,
+        chosen.seeds,
+        chosen.categories,
+        chosen.into,
+        chosen.params,
+    )

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Workspace, begun, copied_files, forget_training, outputs
+from conftest import REPOSITORY, Workspace, begun, copied_files, forget_training, outputs
 from matplotlib.figure import Figure
 from test_pipeline import assert_complete, ran, runs
 
@@ -269,6 +269,17 @@ def test_a_stage_that_gets_no_memory_says_which_param_to_lower(case):
             stage.run(function)
         name = f"too little memory in `{function.__name__}`"
         case(SECTION, name, f"`{ended.value.code}`")
+
+
+def test_a_stage_without_what_it_reads_says_what_makes_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(REPOSITORY / "params.yaml", tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        stage.run(stage.load("split"))
+    assert ended.value.code == (
+        "split: error: data/catalog.csv: No such file or directory;"
+        " run `dvc repro` or `dvc checkout` first"
+    )
 
 
 def test_a_defect_of_our_own_shows_its_traceback():

@@ -83,6 +83,8 @@ def run(function: Callable[[], None]) -> None:
         message = errors.message(error, lower=_LOWER.get(name, _SIZE))
         if message is None:
             raise
+        if isinstance(error, FileNotFoundError):  # what an earlier stage leaves
+            message += "; run `dvc repro` or `dvc checkout` first"
         sys.exit("\n".join(f"{name}: error: {line}" for line in message.splitlines()))
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
