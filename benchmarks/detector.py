@@ -69,6 +69,7 @@ CHANGED = {
     "10% brighter": stress.brighter(0.1),
     "2% warmer": stress.warmer(0.02),
     "JPEG quality 80": stress.compressed(80),
+    "noise 1 of 255": stress.noisy(1),
 }
 """What another day's camera may do to a good photograph."""
 

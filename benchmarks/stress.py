@@ -20,7 +20,6 @@ the damage; the test photographs are the same.
 """
 
 import argparse
-import io
 import json
 import os
 import sys
@@ -36,6 +35,7 @@ from PIL import Image, ImageFilter
 from twinhead import evaluation, files, params, paths
 from twinhead.dataset import catalog, features, pixels, splits, tables
 from twinhead.evaluation import baselines, intervals, operating_point
+from twinhead.model import nuisance
 from twinhead.params import OperatingPoint
 from twinhead.review import held_out
 
@@ -65,12 +65,7 @@ def blurred(radius: float) -> Alter:
 
 
 def compressed(quality: int) -> Alter:
-    def alter(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        file = io.BytesIO()
-        Image.fromarray(image).save(file, "JPEG", quality=quality)
-        return np.asarray(Image.open(file))
-
-    return alter
+    return lambda image, rng: nuisance.compressed(image, quality)
 
 
 def turned(degrees: float) -> Alter:
@@ -101,9 +96,7 @@ def shifted(share: float) -> Alter:
 
 def noisy(spread: float) -> Alter:
     """Gaussian noise of that standard deviation, of 255."""
-    return lambda image, rng: np.clip(image + rng.normal(0, spread, image.shape), 0, 255).astype(
-        np.uint8
-    )
+    return lambda image, rng: nuisance.noisy(image, spread, rng)
 
 
 def evened(image: np.ndarray, level: float) -> np.ndarray:

@@ -78,6 +78,7 @@ def data(counts: list[tuple[int, int]], seed: int = 0) -> training_data.Data:
         np.arange(images),
         {},
         CATEGORIES,
+        np.zeros((CATEGORIES, 0, 1408), np.float32),
     )
 
 
@@ -266,25 +267,45 @@ def test_a_tint_is_compared_at_its_own_limit(model, change, known):
 def test_a_change_below_the_least_one_counts_little_where_all_photographs_are_alike():
     rng = np.random.default_rng(0)
     alike = np.tile(rng.normal(0, 1, 4), (fitting.FEWEST, 1))
-    zero, least = np.zeros(len(alike), int), np.full((1, 4), 0.5)
-    white = fitting._whitening(0 * alike, zero, zero, least, np.array([True]))[0]
+    zero, tolerance = np.zeros(len(alike), int), 0.25 * np.eye(4)[None]
+    white = fitting._whitening(0 * alike, zero, zero, tolerance, np.array([True]))[0]
     np.testing.assert_allclose(white, 2 * np.eye(4), rtol=1e-6)
-    too_few = fitting._whitening(0 * alike, zero, zero, least, np.array([False]))
+    too_few = fitting._whitening(0 * alike, zero, zero, tolerance, np.array([False]))
     assert (too_few == 0).all()
 
 
-def test_the_least_change_is_a_share_of_a_channel_s_spread_over_a_photograph():
-    """In spreads of good photographs, whichever units the features come in."""
+def scaled() -> tuple[heads.Standardised, Moments]:
+    """Two means and their spreads, in units of their own; a category's are 3, 5, 1, 2."""
     rng = np.random.default_rng(0)
-    raw = rng.normal([30, 50, 4, 8], [3, 5, 1, 2], (500, 4))  # two means, and their spreads
+    raw = rng.normal([30, 50, 4, 8], [3, 5, 1, 2], (500, 4))
     shared, moments = heads.Standardised(), Moments(1, 4)
     shared.build((None, 4))
     shared.mean.assign([7, 8, 9, 10])
     shared.scale.assign([2, 3, 4, 5])
     moments.add(np.asarray(shared(raw.astype(np.float32))), np.zeros(500, int))
-    found = fitting._least_change(shared, *heads.good_statistics(moments), slice(0, 4))[0]
+    return shared, moments
+
+
+def test_the_least_change_is_a_share_of_a_channel_s_spread_over_a_photograph():
+    """In spreads of good photographs, whichever units the features come in."""
+    shared, moments = scaled()
+    statistics, none = heads.good_statistics(moments), np.zeros((1, 0, 4))
+    found = fitting._tolerance(none, shared, *statistics, slice(0, 4))[0]
     expected = fitting.LEAST_CHANGE * np.array([4, 8, 4, 8]) / [3, 5, 1, 2]
-    np.testing.assert_allclose(found, expected, rtol=0.1)
+    np.testing.assert_allclose(found, np.diag(expected**2), rtol=0.2)
+
+
+def test_a_change_that_noise_makes_is_free_and_one_across_it_counts():
+    shared, moments = scaled()
+    noise, across = np.array([30.0, 50, 0, 0]), np.array([30.0, -50, 0, 0])
+    statistics = heads.good_statistics(moments)
+    tolerance = fitting._tolerance(noise[None, None], shared, *statistics, slice(0, 4))
+    good = np.random.default_rng(1).normal(0, 1, (200, 4))
+    zero = np.zeros(len(good), int)
+    white = fitting._whitening(good, zero, zero, tolerance, np.array([True]))
+    apart = np.stack([noise, across]) / [3, 5, 1, 2]  # in spreads
+    free, counted = fitting._distances(apart, np.zeros(2, int), white)
+    assert free < 1 and counted > 5
 
 
 def test_a_group_lies_in_one_fold_and_folds_are_of_one_size():

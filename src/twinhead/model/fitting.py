@@ -283,12 +283,11 @@ def _pooled(
         mean, scale = heads.good_statistics(moments)
         _fill_deviation(given, train, shared, mean, scale, deviation)
         size[own] = np.sqrt((deviation[own, each] ** 2).mean(axis=1))
-        least = _least_change(shared, mean, scale, joint)
         white = _whitening(
             deviation[fitted, joint],
             category[fitted],
             defective[fitted],
-            least,
+            _tolerance(given.changes, shared, mean, scale, joint),
             telling,
         )
         mahalanobis[own] = _distances(deviation[own, joint], category[own], white)
@@ -303,8 +302,8 @@ def _pooled(
     unusual.usual.assign(usual[:, None])
     mean, scale = np.asarray(final.mean), np.asarray(final.scale)
     _fill_deviation(given, train, shared, mean, scale, deviation)
-    least = _least_change(shared, mean, scale, joint)
-    white = _whitening(deviation[:, joint], category, defective, least, telling)
+    tolerance = _tolerance(given.changes, shared, mean, scale, joint)
+    white = _whitening(deviation[:, joint], category, defective, tolerance, telling)
     model.get_layer(JOINT).whitening.assign(white)
     return logits, np.maximum(size / usual[category], UNUSUAL_UNITS[JOINT] * mahalanobis)
 
@@ -335,18 +334,29 @@ def _fill_deviation(
         found[some] = (whole - mean[category[some]]) / scale[category[some]]
 
 
-def _least_change(
-    shared: heads.Standardised, mean: np.ndarray, scale: np.ndarray, joint: slice
+def _tolerance(
+    changes: np.ndarray,
+    shared: heads.Standardised,
+    mean: np.ndarray,
+    scale: np.ndarray,
+    joint: slice,
 ) -> np.ndarray:
-    """LEAST_CHANGE in spreads of good photographs: (categories, values of `joint`).
+    """What the values of `joint` may change by in any product, as covariances in the deviations.
 
-    mean, scale: as for `_fill_deviation`. The values of `joint` are a map's means, and then its
-    spreads over the photograph's positions.
+    (categories, values, values). Each value by LEAST_CHANGE of its channel's spread over a
+    photograph's positions; all of them together by each of the changes, (categories, kinds, pooled
+    values), as far as these go. mean, scale: as for `_fill_deviation`. The values of `joint` are a
+    map's means, and then its spreads over the positions.
     """
     of_all, spread_of_all = np.asarray(shared.mean)[joint], np.asarray(shared.scale)[joint]
     typical = mean[:, joint] * spread_of_all + of_all
     within = typical[:, typical.shape[1] // 2 :]
-    return LEAST_CHANGE * np.tile(within, 2) / (scale[:, joint] * spread_of_all) + LEAST_DEVIATION
+    unit = scale[:, joint] * spread_of_all
+    least = LEAST_CHANGE * np.tile(within, 2) / unit + LEAST_DEVIATION
+    together = changes[:, :, joint] / unit[:, None]
+    return np.stack(
+        [np.diag(own**2) + kinds.T @ kinds for own, kinds in zip(least, together, strict=True)]
+    )
 
 
 def _telling(given: Data, train: np.ndarray) -> np.ndarray:
@@ -359,26 +369,26 @@ def _whitening(
     deviation: np.ndarray,
     category: np.ndarray,
     defective: np.ndarray,
-    least: np.ndarray,
+    tolerance: np.ndarray,
     telling: np.ndarray,
 ) -> np.ndarray:
     """The Cholesky factor of good photographs' inverse covariance: (categories, values, values).
 
     The root mean square of a deviation times it is the Mahalanobis distance over the root of the
     number of values. The covariance is shrunk (Ledoit and Wolf 2004,
-    doi:10.1016/S0047-259X(03)00096-4), and the square of `least` is added to its diagonal. Zeros
-    where a category isn't `telling`, (categories,), bool.
+    doi:10.1016/S0047-259X(03)00096-4), and the tolerance is added to it. Zeros where a category
+    isn't `telling`, (categories,), bool.
 
-    deviation: (n, values), from the mean of the category's good photographs. least: (categories,
-    values), in its units.
+    deviation: (n, values), from the mean of the category's good photographs. tolerance:
+    (categories, values, values), a covariance in its units.
     """
-    result = np.zeros((len(least), *2 * least.shape[1:]), np.float32)
-    for number, change in enumerate(least):
+    result = np.zeros(tolerance.shape, np.float32)
+    for number, tolerated in enumerate(tolerance):
         good = (category == number) & (defective == 0)
         if telling[number] and good.any():
             known = deviation[good].astype(np.float64)
             covariance, _ = ledoit_wolf(known, assume_centered=True)
-            result[number] = np.linalg.cholesky(np.linalg.inv(covariance + np.diag(change**2)))
+            result[number] = np.linalg.cholesky(np.linalg.inv(covariance + tolerated))
     return result
 
 
@@ -398,16 +408,16 @@ def _tint(model: keras.Model, given: Data, train: np.ndarray, fold: np.ndarray) 
     """
     values = np.asarray(given.chromaticity[train], np.float32)
     category, defective = given.category[train], given.defective[train]
-    least = np.full((given.categories, values.shape[1]), LEAST_TINT)
+    tolerance = np.tile(LEAST_TINT**2 * np.eye(values.shape[1]), (given.categories, 1, 1))
     telling = _telling(given, train)
     found = np.zeros(len(train))
 
     def usual(known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        mean = np.zeros(least.shape, np.float32)
+        mean = np.zeros((given.categories, values.shape[1]), np.float32)
         for number in np.unique(category[known]):
             mean[number] = values[known & (category == number)].mean(axis=0)
-        apart = values - mean[category]
-        return mean, _whitening(apart[known], category[known], defective[known], least, telling)
+        apart = (values - mean[category])[known]
+        return mean, _whitening(apart, category[known], defective[known], tolerance, telling)
 
     good = defective == 0
     for part in range(FOLDS):

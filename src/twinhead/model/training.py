@@ -6,7 +6,7 @@ import os
 import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from twinhead.dataset import splits
 from twinhead.dataset.features import POOLED
 from twinhead.dataset.store import Store
 from twinhead.errors import InputError
-from twinhead.model import fitting, network, training_code, training_data
+from twinhead.model import fitting, network, nuisance, training_code, training_data
 from twinhead.model.batches import PREDICT_SIZE, Batches
 from twinhead.model.inference import Source
 from twinhead.model.moments import Moments
@@ -189,6 +189,8 @@ def add_readings(
         _learn_on(result, features[POOLED], frame, split, settings)
         result.progress.best_weights = result.fitted_part.get_weights()
     given = training_data.gather(features, masks, frame, split, group, tasks)
+    changes = nuisance.changes(network.trunk(model), source.pixels, given, schedule.seed)
+    given = replace(given, changes=changes)
     return known.join(fitting.fit(model, given, schedule), how="inner")
 
 

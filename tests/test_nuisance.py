@@ -1,0 +1,57 @@
+"""What noise and JPEG do to the pooled features."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from test_fitting import CATEGORIES, data
+
+from twinhead.dataset import splits
+from twinhead.model import nuisance
+
+
+class Trunk:
+    """A stand-in for the backbone: the pictures' means and spreads, and how often it was asked."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def __call__(self, inputs: list[np.ndarray], training: bool) -> dict[str, np.ndarray]:
+        (images,) = inputs
+        assert images.dtype == np.float32 and not training
+        self.seen += len(images)
+        return {"pooled": pooled(images)}
+
+
+def pooled(images: np.ndarray) -> np.ndarray:
+    return np.stack([images.mean(axis=(1, 2, 3)), images.std(axis=(1, 2, 3))], axis=1)
+
+
+@pytest.fixture
+def given():
+    """Two good photographs of each category in train; of category 1 none."""
+    made = data([(6, 2), (0, 3), (2, 0), (1, 1)])
+    pixels = np.full((len(made.category), 32, 32, 3), 128, np.uint8)
+    pixels[:, ::2] = 100
+    return replace(made, pooled=pooled(pixels.astype(np.float32))[:, None]), pixels
+
+
+def test_noise_spreads_the_values_and_a_category_without_good_ones_has_no_change(given):
+    known, pixels = given
+    trunk = Trunk()
+    found = nuisance.changes(trunk, pixels, known, seed=3)
+    assert found.shape == (CATEGORIES, nuisance.KINDS, 2) and found.dtype == np.float32
+    assert (found[1] == 0).all() and trunk.seen == nuisance.KINDS * (4 + 2 + 1)
+    spread = np.hypot(14, nuisance.NOISE) - 14
+    np.testing.assert_allclose(found[[0, 2, 3], 0], [[0, spread]] * 3, atol=0.1)
+    np.testing.assert_array_equal(found, nuisance.changes(Trunk(), pixels, known, seed=3))
+
+
+def test_only_good_training_photographs_are_changed(given):
+    known, pixels = given
+    train = known.split == splits.TRAIN
+    train[:5] = False
+    known = replace(known, split=np.where(train, splits.TRAIN, splits.TEST))
+    pixels[~train | (known.defective == 1)] = 0  # would change the means
+    found = nuisance.changes(Trunk(), pixels, known, seed=0)
+    assert np.abs(found[0, 0, 0]) < 0.5
