@@ -29,7 +29,7 @@ def pooled(images: np.ndarray) -> np.ndarray:
 
 @pytest.fixture
 def given():
-    """Two good photographs of each category in train; of category 1 none."""
+    """Six, no, two and one good photographs of the four categories, all in train."""
     made = data([(6, 2), (0, 3), (2, 0), (1, 1)])
     pixels = np.full((len(made.category), 32, 32, 3), 128, np.uint8)
     pixels[:, ::2] = 100
@@ -45,6 +45,14 @@ def test_noise_spreads_the_values_and_a_category_without_good_ones_has_no_change
     spread = np.hypot(14, nuisance.NOISE) - 14
     np.testing.assert_allclose(found[[0, 2, 3], 0], [[0, spread]] * 3, atol=0.1)
     np.testing.assert_array_equal(found, nuisance.changes(Trunk(), pixels, known, seed=3))
+
+
+def test_jpeg_smooths_fine_structure(given):
+    known, pixels = given
+    fine = np.random.default_rng(0).integers(100, 156, pixels.shape, np.uint8)
+    known = replace(known, pooled=pooled(fine.astype(np.float32))[:, None])
+    found = nuisance.changes(Trunk(), fine, known, seed=0)
+    assert found[0, 1, 1] < -1
 
 
 def test_only_good_training_photographs_are_changed(given):
