@@ -292,7 +292,7 @@ def test_the_least_change_is_a_share_of_a_channel_s_spread_over_a_photograph():
     statistics, none = heads.good_statistics(moments), np.zeros((1, 0, 4))
     found = fitting._tolerance(none, shared, *statistics, slice(0, 4))[0]
     expected = fitting.LEAST_CHANGE * np.array([4, 8, 4, 8]) / [3, 5, 1, 2]
-    np.testing.assert_allclose(found, np.diag(expected**2), rtol=0.2)
+    np.testing.assert_allclose(np.sqrt(found), np.diag(expected), rtol=0.1)
 
 
 def test_a_change_that_noise_makes_is_free_and_one_across_it_counts():
