@@ -26,15 +26,22 @@ def explain() -> None:
         masks = pixels.load_masks(paths.MASKS, frame)
         source = inference.source(settings.model, images, features.load(paths.FEATURES))
 
-        def heat(rows: list[int]) -> Iterator[np.ndarray]:
-            return maps.maps(model, source, rows, settings.explain.head, settings.explain.method)
-
-        scores = localisation.score(test, heat(list(test.index)), masks, images.shape[1])
         chosen = localisation.choose(
             test, settings.explain.images_per_category, settings.explain.seed
         )
+        rows, drawn = list(test.index), {}
+        head, method = settings.explain.head, settings.explain.method
+
+        def heat() -> Iterator[np.ndarray]:
+            found = maps.maps(model, source, rows, head, method)
+            for row, heat_map in zip(rows, found, strict=True):
+                if row in chosen:
+                    drawn[row] = heat_map
+                yield heat_map
+
+        scores = localisation.score(test, heat(), masks, images.shape[1])
         files.write_table(localisation.mark(scores.table, chosen), paths.EXPLANATIONS)
-        files.write_array(np.array(list(heat(chosen)), np.float32), paths.HEAT_MAPS)
+        files.write_array(np.array([drawn[row] for row in chosen], np.float32), paths.HEAT_MAPS)
         files.write_json(scores.metrics, paths.metrics("explain"))
         files.write_json(files.chosen(scores.metrics, SUMMARY), paths.summary("explain"))
         tracking.record("explain", settings, live)

@@ -271,15 +271,25 @@ def test_a_stage_that_gets_no_memory_says_which_param_to_lower(case):
         case(SECTION, name, f"`{ended.value.code}`")
 
 
-def test_a_stage_without_what_it_reads_says_what_makes_it(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "missing"), [("split", "data/catalog.csv"), ("plots", "models/model.keras")]
+)
+def test_a_stage_without_what_it_reads_says_what_makes_it(
+    tmp_path, monkeypatch, capfd, name, missing
+):
+    """In one line: the store isn't to blame."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(stage, "_heavy", False)  # put back after it
     shutil.copy(REPOSITORY / "params.yaml", tmp_path)
+    (tmp_path / "metrics").mkdir()
+    shutil.copy(REPOSITORY / "metrics/index.json", tmp_path / "metrics")  # git has it
     with pytest.raises(SystemExit) as ended:
-        stage.run(stage.load("split"))
+        stage.run(stage.load(name))
     assert ended.value.code == (
-        "split: error: data/catalog.csv: No such file or directory;"
+        f"{name}: error: {missing}: No such file or directory;"
         " run `dvc repro` or `dvc checkout` first"
     )
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_defect_of_our_own_shows_its_traceback():

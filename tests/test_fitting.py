@@ -78,8 +78,15 @@ def data(counts: list[tuple[int, int]], seed: int = 0) -> training_data.Data:
         np.arange(images),
         {},
         CATEGORIES,
-        np.zeros((CATEGORIES, 0, 1408), np.float32),
     )
+
+
+STILL = np.zeros((CATEGORIES, 0, 1408), np.float32)
+"""Nothing but defects changes a photograph."""
+
+
+def fit(model: keras.Model, given: training_data.Data, changes: np.ndarray = STILL) -> pd.DataFrame:
+    return fitting.fit(model, given, changes, SCHEDULE)
 
 
 def answers(model: keras.Model, given: training_data.Data) -> dict[str, np.ndarray]:
@@ -97,7 +104,7 @@ def fitted(built, tmp_path_factory) -> tuple[pd.DataFrame, list[np.ndarray], byt
     """What came of ODD: the table, the weights and the network's file."""
     model, weights = built
     model.set_weights(weights)
-    table = fitting.fit(model, ODD, SCHEDULE)
+    table = fit(model, ODD)
     file = tmp_path_factory.mktemp("fitted") / "model.keras"
     network.save(model, file)
     return table, model.get_weights(), file.read_bytes()
@@ -121,7 +128,7 @@ def test_categories_with_one_good_image_none_or_one_image_do_no_harm(model, fitt
 
 def test_the_same_images_give_the_same_file(model, fitted, tmp_path):
     keras.utils.set_random_seed(99)  # whatever has run before
-    table = fitting.fit(model, ODD, SCHEDULE)
+    table = fit(model, ODD)
     network.save(model, tmp_path / "again.keras")
     assert table.to_csv() == fitted[0].to_csv()
     assert (tmp_path / "again.keras").read_bytes() == fitted[2]
@@ -133,7 +140,7 @@ def good() -> training_data.Data:
 
 
 def test_good_images_alone_give_a_detector(model, good):
-    table = fitting.fit(model, good, SCHEDULE)
+    table = fit(model, good)
     assert (table["pooled"] == 0).all() and (table["learned"] == 0).all()
     for name in ("score", "map_score"):
         weight = np.asarray(model.get_layer(name).weight)
@@ -156,7 +163,7 @@ def test_a_category_without_labels_is_judged_as_if_no_other_had_any(model):
     own, found = {}, {}
     for name, counts in (("beside", labelled), ("alone", unlabelled)):
         given = data(counts)
-        table = fitting.fit(model, given, SCHEDULE)
+        table = fit(model, given)
         own[name] = {
             of: np.asarray(getattr(model.get_layer(layer), of))[1:]
             for layer, of in (("score", "weight"), ("defect", "slope"), ("defect", "offset"))
@@ -172,7 +179,7 @@ def test_a_category_without_labels_is_judged_as_if_no_other_had_any(model):
 
 def test_an_image_is_read_by_what_the_others_have_given(model, good):
     """By a memory that holds its own patches an image would be flawless."""
-    table = fitting.fit(model, good, SCHEDULE)
+    table = fit(model, good)
     layer = model.get_layer("fine_distance")
     assert layer.capacity == 10
     two = table[good.category < 2]
@@ -183,7 +190,7 @@ def test_an_image_is_read_by_what_the_others_have_given(model, good):
 def test_a_patch_far_from_all_good_ones_is_unknown_whatever_the_labels_have_taught(model):
     """The pooled features are as usual, and the weights those of another kind of defect."""
     given = data([(12, 8), (12, 8), (2, 0), (1, 0)])
-    table = fitting.fit(model, given, SCHEDULE)
+    table = fit(model, given)
     model.get_layer("score").weight.assign(np.zeros((CATEGORIES, 4)))
     # The category is asked for, not guessed: its head is untrained.
     model.get_layer("category_logits").bias.assign(50.0 * np.eye(CATEGORIES)[0])
@@ -210,7 +217,7 @@ def test_values_that_go_together_in_good_photographs_are_unknown_apart(model):
     pooled[own, :, joint] = rng.normal(0, 1, (len(own), 1, 1)) + rng.normal(0, 0.1, (160))
     apart, alike = own[:2], own[2:]
     pooled[apart, :, joint] = rng.normal(0, 1, (2, 1, 160))
-    table = fitting.fit(model, replace(given, pooled=pooled), SCHEDULE)
+    table = fit(model, replace(given, pooled=pooled))
     assert (table["unusual"][apart] > detector.UNUSUAL).all()
     assert (table["unusual"][alike] <= detector.UNUSUAL).mean() > 0.9
     model.get_layer("category_logits").bias.assign(50.0 * np.eye(CATEGORIES)[0])
@@ -218,6 +225,29 @@ def test_values_that_go_together_in_good_photographs_are_unknown_apart(model):
     found = answers(model, replace(given, pooled=pooled))["unusual"]
     assert (found[apart] > detector.UNUSUAL).all()
     assert (found[alike] <= detector.UNUSUAL).mean() > 0.9
+
+
+def test_a_photograph_changed_as_others_are_by_noise_is_known(model):
+    """Along its category's change alone, and from the other folds' references, too."""
+    given = data([(60, 0), (60, 0), (2, 0), (1, 0)])
+    joint, rng = slice(*detector.pooled_place(detector.SEEN_JOINT)), np.random.default_rng(5)
+    one, two = (np.flatnonzero(given.category == number) for number in (0, 1))
+    pooled, change = given.pooled.copy(), rng.choice([-1.0, 1.0], 160)
+    for own in (one, two):
+        pooled[own, :, joint] = rng.normal(0, 1, (60, 1, 1)) + rng.normal(0, 0.1, 160)
+    noisy = pooled.copy()
+    noisy[[one[0], two[0]], :, joint] += change
+    changes = np.zeros((CATEGORIES, 1, 1408), np.float32)
+    changes[0, 0, joint] = change
+    table = fit(model, replace(given, pooled=noisy), changes)
+    assert table["unusual"][one[0]] <= detector.UNUSUAL < table["unusual"][two[0]]
+
+    fit(model, replace(given, pooled=pooled), changes)
+    noisy[one[1], :, joint] += rng.choice([-1.0, 1.0], 160)  # another change
+    for category, row, known in ((0, one[0], True), (0, one[1], False), (1, two[0], False)):
+        model.get_layer("category_logits").bias.assign(50.0 * np.eye(CATEGORIES)[category])
+        found = answers(model, replace(given, pooled=noisy))["unusual"]
+        assert (found[row] <= detector.UNUSUAL) == known
 
 
 def tinted(by: float) -> float:
@@ -235,7 +265,7 @@ def test_another_tint_is_unknown_where_good_photographs_agree_on_theirs(model):
     tint[given.category != 1] = 0.3
     tint[other] = np.random.default_rng(1).normal(0, 0.2, (60, 2))
     tint[~good] = 3  # what is defective says nothing of good ones
-    plain = fitting.fit(model, replace(given, chromaticity=tint), SCHEDULE)["unusual"]
+    plain = fit(model, replace(given, chromaticity=tint))["unusual"]
     layer = model.get_layer(detector.TINT)
     np.testing.assert_allclose(np.asarray(layer.mean)[0], 0.3, atol=1e-6)
     white = np.asarray(layer.whitening)
@@ -244,7 +274,7 @@ def test_another_tint_is_unknown_where_good_photographs_agree_on_theirs(model):
     assert (white[2] == 0).all() and np.abs(white[1]).max() < 10
 
     tint[[one[0], few[0], enough[0]]] += [0, 0.1]
-    changed = fitting.fit(model, replace(given, chromaticity=tint), SCHEDULE)["unusual"]
+    changed = fit(model, replace(given, chromaticity=tint))["unusual"]
     # By the other folds alone: none of these has been widened by the one that is odd.
     for odd in (one[0], enough[0]):
         assert changed[odd] == pytest.approx(tinted(0.1), rel=0.01)
@@ -255,7 +285,7 @@ def test_another_tint_is_unknown_where_good_photographs_agree_on_theirs(model):
 def test_a_tint_is_compared_at_its_own_limit(model, change, known):
     given = data([(40, 0), (40, 0), (2, 0), (1, 0)])
     tint = np.full_like(given.chromaticity, 0.1)
-    fitting.fit(model, replace(given, chromaticity=tint), SCHEDULE)
+    fit(model, replace(given, chromaticity=tint))
     model.get_layer("category_logits").bias.assign(50.0 * np.eye(CATEGORIES)[0])
     own = given.category == 0
     usual = answers(model, replace(given, chromaticity=tint))["unusual"][own]

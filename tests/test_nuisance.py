@@ -40,10 +40,11 @@ def test_noise_spreads_the_values_and_a_category_without_good_ones_has_no_change
     known, pixels = given
     trunk = Trunk()
     found = nuisance.changes(trunk, pixels, known, seed=3)
-    assert found.shape == (CATEGORIES, nuisance.KINDS, 2) and found.dtype == np.float32
-    assert (found[1] == 0).all() and trunk.seen == nuisance.KINDS * (4 + 2 + 1)
-    spread = np.hypot(14, nuisance.NOISE) - 14
-    np.testing.assert_allclose(found[[0, 2, 3], 0], [[0, spread]] * 3, atol=0.1)
+    assert found.shape == (CATEGORIES, len(nuisance.KINDS), 2) and found.dtype == np.float32
+    assert (found[1] == 0).all() and trunk.seen == len(nuisance.KINDS) * (2 + 2 + 1)
+    strong, weak = (np.hypot(14, noise) - 14 for noise in (3, 1))
+    np.testing.assert_allclose(found[[0, 2, 3], 0], [[0, strong]] * 3, atol=0.1)
+    np.testing.assert_allclose(found[[0, 2, 3], 1], [[0, weak]] * 3, atol=0.1)
     np.testing.assert_array_equal(found, nuisance.changes(Trunk(), pixels, known, seed=3))
 
 
@@ -52,7 +53,16 @@ def test_jpeg_smooths_fine_structure(given):
     fine = np.random.default_rng(0).integers(100, 156, pixels.shape, np.uint8)
     known = replace(known, pooled=pooled(fine.astype(np.float32))[:, None])
     found = nuisance.changes(Trunk(), fine, known, seed=0)
-    assert found[0, 1, 1] < -1
+    assert found[0, 3, 1] < found[0, 4, 1] < -1  # quality 70 more than 90
+
+
+def test_noise_of_a_camera_without_colours_is_grey():
+    image = np.full((8, 8, 3), 128, np.uint8)
+    grey, coloured = (
+        nuisance.noisy(image, 20, np.random.default_rng(0), grey=choice) for choice in (True, False)
+    )
+    assert (grey == grey[..., :1]).all() and grey.std() > 10
+    assert (coloured != coloured[..., :1]).any()
 
 
 def test_only_good_training_photographs_are_changed(given):

@@ -61,12 +61,12 @@ class Schedule:
     seed: int
 
 
-def fit(model: keras.Model, given: Data, schedule: Schedule) -> pd.DataFrame:
+def fit(model: keras.Model, given: Data, changes: np.ndarray, schedule: Schedule) -> pd.DataFrame:
     """Give a network's readings their weights, in place; its pooled head is trained already.
 
-    Returns a row for each training image, its index the image: `fold`, the readings that the other
-    folds gave it, their `score`, `defect_probability`, and how `unusual` it is. The same arguments
-    give the same weights.
+    changes: as `nuisance.changes` gives them. Returns a row for each training image, its index the
+    image: `fold`, the readings that the other folds gave it, their `score`, `defect_probability`,
+    and how `unusual` it is. The same arguments give the same weights.
     """
     train = np.flatnonzero(given.split == splits.TRAIN)
     fold = _folds(given, train, schedule.seed)
@@ -80,7 +80,9 @@ def fit(model: keras.Model, given: Data, schedule: Schedule) -> pd.DataFrame:
     table[COARSE] = np.log(readings.top_mean(coarse, readings.SHARE[COARSE]))
     table[PEAK] = np.log(readings.top_mean(fine, 0))
     table.loc[alone, [FINE, COARSE, PEAK]] = np.nan
-    table[POOLED], table["unusual"] = _pooled(model, given, train, fold, alone, schedule, learns)
+    table[POOLED], table["unusual"] = _pooled(
+        model, given, changes, train, fold, alone, schedule, learns
+    )
     tint = UNUSUAL_UNITS[TINT] * _tint(model, given, train, fold)
     table["unusual"] = np.where(alone, 1.0, np.maximum(table["unusual"], tint))
     table[LEARNED] = 0.0
@@ -256,6 +258,7 @@ def _patch_statistics(
 def _pooled(
     model: keras.Model,
     given: Data,
+    changes: np.ndarray,
     train: np.ndarray,
     fold: np.ndarray,
     alone: np.ndarray,
@@ -287,7 +290,7 @@ def _pooled(
             deviation[fitted, joint],
             category[fitted],
             defective[fitted],
-            _tolerance(given.changes, shared, mean, scale, joint),
+            _tolerance(changes, shared, mean, scale, joint),
             telling,
         )
         mahalanobis[own] = _distances(deviation[own, joint], category[own], white)
@@ -302,7 +305,7 @@ def _pooled(
     unusual.usual.assign(usual[:, None])
     mean, scale = np.asarray(final.mean), np.asarray(final.scale)
     _fill_deviation(given, train, shared, mean, scale, deviation)
-    tolerance = _tolerance(given.changes, shared, mean, scale, joint)
+    tolerance = _tolerance(changes, shared, mean, scale, joint)
     white = _whitening(deviation[:, joint], category, defective, tolerance, telling)
     model.get_layer(JOINT).whitening.assign(white)
     return logits, np.maximum(size / usual[category], UNUSUAL_UNITS[JOINT] * mahalanobis)

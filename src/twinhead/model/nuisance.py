@@ -1,11 +1,12 @@
 """Nuisance: what differs between two photographs of one product, as the pooled features see it.
 
-The next day's camera has another noise, the next program saves a JPEG of another quality. Neither
-makes a product unknown. So a few good training photographs of each category are changed both ways,
-and go through the backbone once more.
+The next day's camera has another noise, the next program saves a JPEG of another quality. A little
+of either shall not make a product unknown. So a few good training photographs of each category are
+changed in these ways, and go through the backbone once more.
 """
 
 import io
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -16,18 +17,19 @@ from twinhead.dataset.features import POOLED
 from twinhead.dataset.store import Store
 from twinhead.model.training_data import Data
 
-NOISE = 3.0
-"""The standard deviation of the noise, of 255."""
-QUALITY = 70
-"""Of the JPEG."""
-PHOTOGRAPHS = 4
+PHOTOGRAPHS = 2
 """Good ones of a category that are changed: the change is nearly the same in each."""
-KINDS = 2
 
 
-def noisy(image: np.ndarray, spread: float, rng: np.random.Generator) -> np.ndarray:
-    """The image, uint8, with Gaussian noise of that standard deviation, of 255."""
-    return np.clip(np.rint(image + rng.normal(0, spread, image.shape)), 0, 255).astype(np.uint8)
+def noisy(
+    image: np.ndarray, spread: float, rng: np.random.Generator, *, grey: bool = False
+) -> np.ndarray:
+    """The image, (height, width, 3), uint8, with Gaussian noise of that standard deviation, of 255.
+
+    grey: the noise of a camera without colours, the same in all three channels.
+    """
+    shape = (*image.shape[:2], 1) if grey else image.shape
+    return np.clip(np.rint(image + rng.normal(0, spread, shape)), 0, 255).astype(np.uint8)
 
 
 def compressed(image: np.ndarray, quality: int) -> np.ndarray:
@@ -37,14 +39,24 @@ def compressed(image: np.ndarray, quality: int) -> np.ndarray:
     return np.asarray(Image.open(file))
 
 
+KINDS: tuple[Callable[[np.ndarray, np.random.Generator], np.ndarray], ...] = (
+    lambda image, rng: noisy(image, 3, rng),
+    lambda image, rng: noisy(image, 1, rng),
+    lambda image, rng: noisy(image, 3, rng, grey=True),
+    lambda image, rng: compressed(image, 70),
+    lambda image, rng: compressed(image, 90),
+)
+"""Weak and strong: the features don't change in proportion."""
+
+
 def changes(trunk: keras.Model, pixels: Store | np.ndarray, given: Data, seed: int) -> np.ndarray:
-    """How noise and JPEG change the pooled features: (categories, KINDS, values), float32.
+    """How noise and JPEG change the pooled features: (categories, kinds, values), float32.
 
     The mean over PHOTOGRAPHS good training photographs of each category, drawn by seed; 0 where it
     has none. trunk: from images, (n, size, size, 3), to a dict with `pooled`, (n, values). pixels:
     (images, size, size, 3), uint8; their rows are those of `given`.
     """
-    found = np.zeros((given.categories, KINDS, given.pooled.shape[-1]), np.float32)
+    found = np.zeros((given.categories, len(KINDS), given.pooled.shape[-1]), np.float32)
     good = (given.split == splits.TRAIN) & (given.defective == 0)
     for category in range(given.categories):
         rng = np.random.default_rng((seed, category))
@@ -52,12 +64,9 @@ def changes(trunk: keras.Model, pixels: Store | np.ndarray, given: Data, seed: i
         if not len(own):
             continue
         rows = np.sort(rng.permutation(own)[:PHOTOGRAPHS])
-        usual, images = np.asarray(given.pooled[rows])[:, 0], np.asarray(pixels[rows])
-        altered = (
-            [noisy(image, NOISE, rng) for image in images],
-            [compressed(image, QUALITY) for image in images],
-        )
-        for kind, some in enumerate(altered):
-            values = trunk([np.stack(some).astype(np.float32)], training=False)[POOLED]
-            found[category, kind] = (np.asarray(values) - usual).mean(axis=0)
+        images, usual = np.asarray(pixels[rows]), np.asarray(given.pooled[rows])[:, 0]
+        altered = np.stack([alter(image, rng) for alter in KINDS for image in images])
+        values = np.asarray(trunk([altered.astype(np.float32)], training=False)[POOLED])
+        apart = values.reshape(len(KINDS), len(rows), -1) - usual
+        found[category] = apart.mean(axis=1)
     return found

@@ -6,7 +6,7 @@ import os
 import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
@@ -190,8 +190,7 @@ def add_readings(
         result.progress.best_weights = result.fitted_part.get_weights()
     given = training_data.gather(features, masks, frame, split, group, tasks)
     changes = nuisance.changes(network.trunk(model), source.pixels, given, schedule.seed)
-    given = replace(given, changes=changes)
-    return known.join(fitting.fit(model, given, schedule), how="inner")
+    return known.join(fitting.fit(model, given, changes, schedule), how="inner")
 
 
 def _extract(

@@ -36,8 +36,6 @@ class Data:
     masks: Mapping[int, np.ndarray]
     """By image: (size, size), bool."""
     categories: int
-    changes: np.ndarray
-    """(categories, kinds, values): by what noise and JPEG change the pooled features, float32."""
 
     @property
     def read(self) -> int:
@@ -57,10 +55,7 @@ def gather(
     group: pd.Series,
     tasks: Sequence[str],
 ) -> Data:
-    """Put together what fitting.fit takes, without `changes`.
-
-    features: by name, row i = catalog row i.
-    """
+    """Put together what fitting.fit takes; features: by name, row i = catalog row i."""
     codes = frame["category"].astype("category").cat.codes.to_numpy(np.int32)
     category = codes if "category" in tasks else np.zeros_like(codes)
     return Data(
@@ -73,5 +68,4 @@ def gather(
         group.to_numpy(),
         masks,
         int(category.max()) + 1,
-        np.zeros((int(category.max()) + 1, 0, features[POOLED].shape[-1]), np.float32),
     )

@@ -41,6 +41,8 @@ def running(stage: str, settings: params.Params) -> Iterator[Live]:
     live = Live(stage, _log(settings))
     must = stage == "train" and settings.tracking.on_failure == "stop"
     remedy = "; make it reachable, or set tracking.on_failure to continue" if must else None
+    if stage != "train":
+        identity.file_digest(paths.MODEL)  # a missing one isn't the store's fault
     try:
         with runner.parting(live.leave):
             with spared(live, remedy):
