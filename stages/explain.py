@@ -1,9 +1,5 @@
 """Compute the heat map of each test image, and score the maps against the masks."""
 
-from collections.abc import Iterator
-
-import numpy as np
-
 from twinhead import files, params, paths, stage
 from twinhead.attribution import localisation
 from twinhead.dataset import catalog, features, pixels, splits, tables
@@ -29,19 +25,11 @@ def explain() -> None:
         chosen = localisation.choose(
             test, settings.explain.images_per_category, settings.explain.seed
         )
-        rows, drawn = list(test.index), {}
-        head, method = settings.explain.head, settings.explain.method
-
-        def heat() -> Iterator[np.ndarray]:
-            found = maps.maps(model, source, rows, head, method)
-            for row, heat_map in zip(rows, found, strict=True):
-                if row in chosen:
-                    drawn[row] = heat_map
-                yield heat_map
-
-        scores = localisation.score(test, heat(), masks, images.shape[1])
+        rows, explain = list(test.index), settings.explain
+        heat = maps.maps(model, source, rows, explain.head, explain.method)
+        scores = localisation.score(test, heat, masks, images.shape[1], keep=chosen)
         files.write_table(localisation.mark(scores.table, chosen), paths.EXPLANATIONS)
-        files.write_array(np.array([drawn[row] for row in chosen], np.float32), paths.HEAT_MAPS)
+        files.write_array(scores.kept, paths.HEAT_MAPS)
         files.write_json(scores.metrics, paths.metrics("explain"))
         files.write_json(files.chosen(scores.metrics, SUMMARY), paths.summary("explain"))
         tracking.record("explain", settings, live)

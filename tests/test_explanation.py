@@ -239,3 +239,15 @@ def test_an_overlay_s_lines_say_truth_and_answer(predictions, metrics):
     assert title == "bolt, big hole: defect missed"
     assert said.startswith(f"taken for {row['category_predicted']} (")
     assert f"defect probability {row['defect_probability']:.1%}" in said and row["path"] in said
+
+
+def test_the_maps_to_keep_come_in_their_order_and_hold_no_batch():
+    batch = np.random.default_rng(0).random((3, 4, 4)).astype(np.float32)
+    rows = table("hit", "pass", "miss")
+    given = [batch[place] for place in range(3)]
+    keep = [int(rows.index[2]), int(rows.index[0])]
+    found = localisation.score(rows, given, {}, 4, keep=keep).kept
+    np.testing.assert_array_equal(found, batch[[2, 0]])
+    batch[:] = 0
+    assert (found > 0).any(axis=(1, 2)).all()
+    assert localisation.score(rows, given, {}, 4).kept.shape == (0,)

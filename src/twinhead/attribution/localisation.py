@@ -1,7 +1,7 @@
 """Heat maps of the test images, scored against the masks, and the choice of those to draw."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,8 @@ class Scores:
     metrics: dict
     scale: float
     """The heat at which the common colour scale ends."""
+    kept: np.ndarray
+    """The maps that were to be kept, in their order: (kept, height, width), float32."""
 
 
 def with_outcomes(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -43,6 +45,7 @@ def score(
     heat: Iterable[np.ndarray],
     masks: Mapping[int, np.ndarray],
     size: int,
+    keep: Sequence[int] = (),
 ) -> Scores:
     """Compare heat maps with the masks of the defects.
 
@@ -51,6 +54,7 @@ def score(
         heat: their maps in that order, each (height, width), the higher the odder.
         masks: by the image's number in the catalog, (size, size), bool.
         size: pixels a side; the maps are judged so large, enlarged bilinearly.
+        keep: the images whose maps are kept, as they are given.
 
     `pixel_auroc`: over all pixels of the good images and of the defective ones that have a mask;
     `aupro`: over the same, the mean share of each connected defect that is found, integrated over
@@ -62,7 +66,10 @@ def score(
     `mean_activation`: over the good images, in units of the common colour scale.
     """
     rows, counts = [], _Counts()
+    wanted: dict[int, np.ndarray | None] = dict.fromkeys(keep)
     for number, small in zip(predictions.index, heat, strict=True):
+        if number in wanted:
+            wanted[number] = np.array(small, np.float32)  # a view would hold its whole batch
         heat_map = enlarged(small, size)
         lit = np.maximum(heat_map, 0)
         row = {"peak": float(heat_map.max()), "mean": float(lit.mean())}
@@ -92,7 +99,8 @@ def score(
         "found": _means(masked[masked["outcome"].isin(["hit", "right"])]),
         "mean_activation": float(good.mean() / scale) if len(good) else None,
     }
-    return Scores(table, metrics, scale)
+    kept = np.array([wanted[number] for number in keep], np.float32)
+    return Scores(table, metrics, scale, kept)
 
 
 def mark(table: pd.DataFrame, drawn: list[int]) -> pd.DataFrame:
