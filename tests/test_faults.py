@@ -272,10 +272,15 @@ def test_a_stage_that_gets_no_memory_says_which_param_to_lower(case):
 
 
 @pytest.mark.parametrize(
-    ("name", "missing"), [("split", "data/catalog.csv"), ("plots", "models/model.keras")]
+    ("name", "there", "missing"),
+    [
+        ("split", [], "data/catalog.csv"),
+        ("plots", [], "data/catalog.csv"),
+        ("plots", ["data/catalog.csv"], "models/model.keras"),
+    ],
 )
 def test_a_stage_without_what_it_reads_says_what_makes_it(
-    tmp_path, monkeypatch, capfd, name, missing
+    tmp_path, monkeypatch, capfd, name, there, missing
 ):
     """In one line: the store isn't to blame."""
     monkeypatch.chdir(tmp_path)
@@ -283,6 +288,9 @@ def test_a_stage_without_what_it_reads_says_what_makes_it(
     shutil.copy(REPOSITORY / "params.yaml", tmp_path)
     (tmp_path / "metrics").mkdir()
     shutil.copy(REPOSITORY / "metrics/index.json", tmp_path / "metrics")  # git has it
+    for file in map(Path, there):
+        file.parent.mkdir()
+        file.touch()
     with pytest.raises(SystemExit) as ended:
         stage.run(stage.load(name))
     assert ended.value.code == (

@@ -36,13 +36,14 @@ def running(stage: str, settings: params.Params) -> Iterator[Live]:
     """Open the experiment's run, made where there is none, while a stage works.
 
     A stage that fails or is stopped leaves it failed or killed, with the reason in a tag. Raises
-    InputError before a training if the store can't be used and `tracking.on_failure` is "stop".
+    InputError before a training if the store can't be used and `tracking.on_failure` is "stop", and
+    FileNotFoundError without the files that tell which run it is.
     """
     live = Live(stage, _log(settings))
     must = stage == "train" and settings.tracking.on_failure == "stop"
     remedy = "; make it reachable, or set tracking.on_failure to continue" if must else None
-    if stage != "train":
-        identity.file_digest(paths.MODEL)  # a missing one isn't the store's fault
+    for file in (paths.CATALOG, *([paths.MODEL] if stage != "train" else [])):
+        file.stat()  # a missing one isn't the store's fault
     try:
         with runner.parting(live.leave):
             with spared(live, remedy):
