@@ -45,7 +45,7 @@ from twinhead import evaluation, files, params
 from twinhead.attribution import localisation, maps
 from twinhead.dataset import catalog, splits, tables
 from twinhead.ingest import layout
-from twinhead.model import detector, inference, network, stacking, training
+from twinhead.model import detector, inference, network, nuisance, stacking, training
 from twinhead.model.batches import at_a_time
 from twinhead.model.inference import Source
 from twinhead.model.readings import COARSE, FINE, LEARNED, READINGS
@@ -68,10 +68,11 @@ CHANGED = {
     "10% darker": stress.brighter(-0.1),
     "10% brighter": stress.brighter(0.1),
     "2% warmer": stress.warmer(0.02),
-    "JPEG quality 80": stress.compressed(80),
-    "noise 1 of 255": stress.noisy(1),
+    "JPEG quality 80": nuisance.jpeg(80),
+    "noise 2 of 255": nuisance.noise(2),
+    "grey noise 2 of 255": nuisance.noise(2, grey=True),
 }
-"""What another day's camera may do to a good photograph."""
+"""What another day's camera may do to a good photograph; no amount is one that is learned."""
 
 
 @dataclass(frozen=True)

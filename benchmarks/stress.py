@@ -36,39 +36,34 @@ from twinhead import evaluation, files, params, paths
 from twinhead.dataset import catalog, features, pixels, splits, tables
 from twinhead.evaluation import baselines, intervals, operating_point
 from twinhead.model import nuisance
+from twinhead.model.nuisance import Change
 from twinhead.params import OperatingPoint
 from twinhead.review import held_out
 
-Alter = Callable[[np.ndarray, np.random.Generator], np.ndarray]
-"""Takes a photograph, (size, size, 3), uint8, and gives one."""
 AS_IT_IS = "as photographed"
 RESAMPLES = 1000
 BATCH = 32
 
 
-def brighter(by: float) -> Alter:
+def brighter(by: float) -> Change:
     """All values times 1 + by: more light, or less."""
     return lambda image, rng: np.clip(image * (1.0 + by), 0, 255).round().astype(np.uint8)
 
 
-def warmer(by: float) -> Alter:
+def warmer(by: float) -> Change:
     """Red times 1 + by, blue times 1 - by: another white balance."""
     factors = np.array([1 + by, 1, 1 - by])
     return lambda image, rng: np.clip(image * factors, 0, 255).round().astype(np.uint8)
 
 
-def blurred(radius: float) -> Alter:
+def blurred(radius: float) -> Change:
     """Out of focus: a Gaussian of so many pixels."""
     return lambda image, rng: np.asarray(
         Image.fromarray(image).filter(ImageFilter.GaussianBlur(radius))
     )
 
 
-def compressed(quality: int) -> Alter:
-    return lambda image, rng: nuisance.compressed(image, quality)
-
-
-def turned(degrees: float) -> Alter:
+def turned(degrees: float) -> Change:
     """About the middle, one way or the other; what comes in from outside is mirrored."""
 
     def alter(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -81,7 +76,7 @@ def turned(degrees: float) -> Alter:
     return alter
 
 
-def shifted(share: float) -> Alter:
+def shifted(share: float) -> Change:
     """By that share of the side in a direction of chance; what comes in is mirrored."""
 
     def alter(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -94,11 +89,6 @@ def shifted(share: float) -> Alter:
     return alter
 
 
-def noisy(spread: float) -> Alter:
-    """Gaussian noise of that standard deviation, of 255."""
-    return lambda image, rng: nuisance.noisy(image, spread, rng)
-
-
 def evened(image: np.ndarray, level: float) -> np.ndarray:
     """The photograph times what brings its mean to a level, 0 to 255; what is clipped stays so."""
     return np.clip(image * (level / max(image.mean(), 1.0)), 0, 255).round().astype(np.uint8)
@@ -109,8 +99,8 @@ def varied(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     drawn = (
         brighter(rng.uniform(-0.2, 0.2)),
         blurred(rng.uniform(0, 1.5)),
-        noisy(rng.uniform(0, 5)),
-        compressed(int(rng.uniform(50, 95))),
+        nuisance.noise(rng.uniform(0, 5)),
+        nuisance.jpeg(int(rng.uniform(50, 95))),
     )
     for alter in drawn:
         if rng.random() < 0.5:
@@ -118,15 +108,15 @@ def varied(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return image
 
 
-ALTERATIONS: dict[str, Alter] = {
+ALTERATIONS: dict[str, Change] = {
     AS_IT_IS: lambda image, rng: image,
     **{f"brightness {by:+.0%}": brighter(by) for by in (-0.4, -0.2, -0.1, 0.1, 0.2, 0.4)},
     **{f"warmth {by:+.0%}": warmer(by) for by in (0.02, 0.05)},
     **{f"blur {radius:g} px": blurred(radius) for radius in (0.5, 1, 2)},
-    **{f"JPEG quality {quality}": compressed(quality) for quality in (90, 60, 30)},
+    **{f"JPEG quality {quality}": nuisance.jpeg(quality) for quality in (95, 80, 60, 30)},
     **{f"rotation {degrees}°": turned(degrees) for degrees in (1, 2, 5, 10)},
     **{f"shift {share:.0%}": shifted(share) for share in (0.01, 0.03, 0.1)},
-    **{f"noise {spread:g} of 255": noisy(spread) for spread in (2, 5, 10)},
+    **{f"noise {spread:g} of 255": nuisance.noise(spread) for spread in (2, 5, 10)},
 }
 
 

@@ -227,26 +227,30 @@ def test_values_that_go_together_in_good_photographs_are_unknown_apart(model):
     assert (found[alike] <= detector.UNUSUAL).mean() > 0.9
 
 
-def test_a_photograph_changed_as_others_are_by_noise_is_known(model):
-    """Along its category's change alone, and from the other folds' references, too."""
+def test_a_photograph_that_is_changed_as_others_are_by_noise_is_known(model):
+    """By either change of its category, in values of other sizes; by no other change."""
     given = data([(60, 0), (60, 0), (2, 0), (1, 0)])
     joint, rng = slice(*detector.pooled_place(detector.SEEN_JOINT)), np.random.default_rng(5)
     one, two = (np.flatnonzero(given.category == number) for number in (0, 1))
-    pooled, change = given.pooled.copy(), rng.choice([-1.0, 1.0], 160)
+    size = np.where(np.arange(160) % 2, 1, 10)  # of the values, and so of their changes
+    learned, other = size * rng.choice([-1.0, 1.0], (2, 160)), size * rng.choice([-1.0, 1.0], 160)
+    pooled = given.pooled.copy()
     for own in (one, two):
         pooled[own, :, joint] = rng.normal(0, 1, (60, 1, 1)) + rng.normal(0, 0.1, 160)
-    noisy = pooled.copy()
-    noisy[[one[0], two[0]], :, joint] += change
-    changes = np.zeros((CATEGORIES, 1, 1408), np.float32)
-    changes[0, 0, joint] = change
-    table = fit(model, replace(given, pooled=noisy), changes)
-    assert table["unusual"][one[0]] <= detector.UNUSUAL < table["unusual"][two[0]]
+    pooled[:, :, joint] *= size
+    changes = np.zeros((CATEGORIES, 2, 1408), np.float32)
+    changes[0, :, joint] = learned
+    changed = pooled.copy()
+    changed[one[:3], 0, joint] += [*learned, other]
+    changed[two[0], 0, joint] += learned[0]
+    cases = {one[0]: True, one[1]: True, one[2]: False, two[0]: False}
 
+    table = fit(model, replace(given, pooled=changed), changes)  # by the other folds
+    assert (table["unusual"][list(cases)] <= detector.UNUSUAL).tolist() == list(cases.values())
     fit(model, replace(given, pooled=pooled), changes)
-    noisy[one[1], :, joint] += rng.choice([-1.0, 1.0], 160)  # another change
-    for category, row, known in ((0, one[0], True), (0, one[1], False), (1, two[0], False)):
-        model.get_layer("category_logits").bias.assign(50.0 * np.eye(CATEGORIES)[category])
-        found = answers(model, replace(given, pooled=noisy))["unusual"]
+    for row, known in cases.items():
+        model.get_layer("category_logits").bias.assign(50.0 * np.eye(CATEGORIES)[int(row in two)])
+        found = answers(model, replace(given, pooled=changed))["unusual"]
         assert (found[row] <= detector.UNUSUAL) == known
 
 

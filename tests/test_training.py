@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,7 +17,7 @@ from twinhead.dataset import features, splits
 from twinhead.dataset.features import POOLED
 from twinhead.dataset.store import Store
 from twinhead.errors import InputError
-from twinhead.model import inference, memory, network, training
+from twinhead.model import fitting, inference, memory, network, training
 from twinhead.model.batches import Batches
 
 SHIPPED = params.load(Path(__file__).parents[1] / "params.yaml")
@@ -197,7 +198,7 @@ def test_the_source_of_features_gives_the_batches_of_every_epoch(stored: dict[st
 @pytest.mark.long
 @pytest.mark.parametrize("weights", ["imagenet", "random"])
 def test_a_trained_backbone_is_what_its_memory_and_references_are_taken_from(
-    built: Built, split: pd.Series, tmp_path: Path, weights: str
+    built: Built, split: pd.Series, tmp_path: Path, weights: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = SHIPPED.model.model_copy(update={"frozen": False, "weights": weights, "memory": 20})
     train = SHIPPED.train.model_copy(update={"epochs": 1, "batch_size": 8, "learning_rate": 0.01})
@@ -206,8 +207,16 @@ def test_a_trained_backbone_is_what_its_memory_and_references_are_taken_from(
     source = inference.Source(built.pixels)
     result = training.train(source.inputs, SIZE, frame, split, model, train, tmp_path / "state")
     group = pd.Series(range(len(frame)), frame.index)
+    changes, fit = [], fitting.fit
+
+    def spied(*given: Any) -> pd.DataFrame:
+        changes.append(given[2])
+        return fit(*given)
+
+    monkeypatch.setattr(fitting, "fit", spied)
     crossfit = training.add_readings(result, source, {}, frame, split, group, settings)
     assert crossfit.index.tolist() == np.flatnonzero(split == splits.TRAIN).tolist()
+    assert np.abs(changes[0]).any(axis=(0, 2)).all()  # each kind of nuisance
     trained = result.best()
     before = network.build(model, SIZE, 3, train.seed)
     first = np.flatnonzero((split == splits.TRAIN) & (frame["category"] == "bolt"))

@@ -64,9 +64,12 @@ class Schedule:
 def fit(model: keras.Model, given: Data, changes: np.ndarray, schedule: Schedule) -> pd.DataFrame:
     """Give a network's readings their weights, in place; its pooled head is trained already.
 
-    changes: as `nuisance.changes` gives them. Returns a row for each training image, its index the
-    image: `fold`, the readings that the other folds gave it, their `score`, `defect_probability`,
-    and how `unusual` it is. The same arguments give the same weights.
+    changes: of the pooled features, that make no photograph unknown: (categories, kinds, values),
+    float32, as `nuisance.changes` gives them; `kinds` may be 0.
+
+    Returns a row for each training image, its index the image: `fold`, the readings that the other
+    folds gave it, their `score`, `defect_probability`, and how `unusual` it is. The same arguments
+    give the same weights.
     """
     train = np.flatnonzero(given.split == splits.TRAIN)
     fold = _folds(given, train, schedule.seed)
@@ -80,9 +83,7 @@ def fit(model: keras.Model, given: Data, changes: np.ndarray, schedule: Schedule
     table[COARSE] = np.log(readings.top_mean(coarse, readings.SHARE[COARSE]))
     table[PEAK] = np.log(readings.top_mean(fine, 0))
     table.loc[alone, [FINE, COARSE, PEAK]] = np.nan
-    table[POOLED], table["unusual"] = _pooled(
-        model, given, changes, train, fold, alone, schedule, learns
-    )
+    table[POOLED], table["unusual"] = _pooled(model, given, changes, train, fold, alone, schedule)
     tint = UNUSUAL_UNITS[TINT] * _tint(model, given, train, fold)
     table["unusual"] = np.where(alone, 1.0, np.maximum(table["unusual"], tint))
     table[LEARNED] = 0.0
@@ -263,7 +264,6 @@ def _pooled(
     fold: np.ndarray,
     alone: np.ndarray,
     schedule: Schedule,
-    learns: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
     """What the other folds' references and pooled head say of the training images.
 
@@ -294,7 +294,7 @@ def _pooled(
             telling,
         )
         mahalanobis[own] = _distances(deviation[own, joint], category[own], white)
-        if learns:
+        if defective.any():
             logits[own] = _without(deviation, defective, fitted, own, schedule, part)
     judged = (defective == 0) & ~alone
     of_all = np.median(size[judged]) if judged.any() else np.median(size)
