@@ -227,6 +227,20 @@ def test_values_that_go_together_in_good_photographs_are_unknown_apart(model):
     assert (found[alike] <= detector.UNUSUAL).mean() > 0.9
 
 
+def test_values_count_by_themselves_where_few_photographs_tell_how_they_go_together(model):
+    given = data([(60, 0), (fitting.FEWEST - 1, 0), (2, 0), (1, 0)])
+    pooled = given.pooled.copy()
+    odd = [int(np.flatnonzero(given.category == number)[0]) for number in (0, 1)]
+    pooled[odd, 0, slice(*detector.pooled_place(detector.SEEN_EACH))] += 30
+    table = fit(model, replace(given, pooled=pooled))
+    assert table["unusual"][odd[0]] <= detector.UNUSUAL < table["unusual"][odd[1]]
+    fit(model, given)
+    for category, known in ((0, True), (1, False)):
+        model.get_layer("category_logits").bias.assign(50.0 * np.eye(CATEGORIES)[category])
+        found = answers(model, replace(given, pooled=pooled))["unusual"]
+        assert (found[odd[category]] <= detector.UNUSUAL) == known
+
+
 def test_a_photograph_that_is_changed_as_others_are_by_noise_is_known(model):
     """By either change of its category, in values of other sizes; by no other change."""
     given = data([(60, 0), (60, 0), (2, 0), (1, 0)])

@@ -47,6 +47,12 @@ LEAST_TINT = 0.005
 """The chromaticity of any product varies by at least half a percent of a colour."""
 FEWEST = 10
 """Good photographs of a category that tell how its pooled values go together, and its tint."""
+ASIDE = 1e6
+"""So large is what is usual of the values by themselves, where they tell jointly: it never counts.
+
+It noticed nothing that the joint distance doesn't, but noise that shall be tolerated: a trial in
+docs/results.md.
+"""
 LEAST_VARIATION = 0.01
 """A map varies by at least this share of its size: in units of nothing, float16 overflows."""
 
@@ -302,6 +308,7 @@ def _pooled(
     for number in range(given.categories):
         if len(good := size[judged & (category == number)]):
             usual[number] = np.median(good)
+    usual[telling] = ASIDE
     unusual.usual.assign(usual[:, None])
     mean, scale = np.asarray(final.mean), np.asarray(final.scale)
     _fill_deviation(given, train, shared, mean, scale, deviation)
