@@ -41,6 +41,8 @@ def train() -> None:
         )
         if result.progress.diverged:
             print(f"train: {training.diverged(result.progress, settings.train)}", flush=True)
+        if network.detects(result.model):
+            print("train: heads done; now memory, patch networks and calibration", flush=True)
         group = splits.groups(paths.SPLITS)
         crossfit = training.add_readings(result, source, masks, frame, split, group, settings)
         network.save(result.best(), paths.MODEL)

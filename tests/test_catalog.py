@@ -173,6 +173,10 @@ def test_good_images_have_no_mask(tmp_path):
         (["1.png"], "data holds no categories"),
         ([".hidden/train/good/1.png"], "data holds no categories"),
         (["c/1.png"], "/data/c: neither train nor test in it"),
+        (
+            ["c/train/Good/1.png"],
+            "/data/c/train/Good: rename it to good, or its images would be defects",
+        ),
         (["c/train/1.png"], r"/data/c/train/1\.png: expected in a folder such as .*c/train/good"),
         (["c/train/good/1.txt"], r"/data/c/train/good: no images in it; expected \.png"),
         (["c/train/readme.txt"], "/data/c: an empty category"),

@@ -152,10 +152,22 @@ def test_a_category_with_many_images_has_nearly_its_own_threshold():
 
 def test_a_category_s_threshold_is_drawn_to_the_common_one_the_more_the_fewer_images_it_has():
     many = held_out({"low": -3, "middle": 0, "high": 3}, 200)
-    few = held_out({"few": 5}, 6)
+    few = held_out({"few": 5}, 2 * operating_point.FEWEST)
     found = each(pd.concat([many, few], ignore_index=True))
     own = odds(operating_point.best_f1(few["defective"], few["defect_probability"].to_numpy()))
     assert odds(found.threshold) < odds(found.by_category["few"]) < own
+
+
+def test_a_category_with_few_defects_has_the_common_threshold_by_f1():
+    """Of a handful the best F1 lies anywhere between the highest good and the lowest defect."""
+    many = held_out({"low": -3, "middle": 0, "high": 3}, 200)
+    for defects, own in ((operating_point.FEWEST - 1, False), (operating_point.FEWEST, True)):
+        few = held_out({"few": 5}, 2 * defects)
+        found = each(pd.concat([many, few], ignore_index=True))
+        assert ("few" in found.by_category) == own
+        assert {"low", "high"} <= found.by_category.keys()
+    rate = each(pd.concat([many, held_out({"few": 5}, 8)], ignore_index=True), "recall", 0.9)
+    assert "few" in rate.by_category  # the user's own rule
 
 
 def test_without_a_predicted_category_there_is_the_common_threshold_alone():

@@ -16,7 +16,8 @@ DEFAULT_THRESHOLD = 0.5
 FALSE_ALARMS = 0.02
 """The false-alarm rate where there are no defects to choose by, and none is given."""
 FEWEST = 10
-"""Of fewer defects, in all, the highest F1 is unsteady: a false-alarm rate takes its place."""
+"""Of fewer defects the highest F1 is unsteady. In all: a false-alarm rate takes its place. Of a
+category: the common threshold holds."""
 REDRAWN = 40
 """Times that a category's images are drawn anew, to see how far its own threshold may be off."""
 STEADY = 0.1
@@ -115,8 +116,8 @@ def choose_each(
     that the rule chooses. It is drawn towards the common one, the more, the less its images tell it
     from that (empirical Bayes, Efron and Morris 1975, doi:10.2307/2285814): in log-odds, by the
     variance of its threshold when its images are drawn anew, against the variance between the
-    categories. Where a category lacks two images, or groups, of a kind that the rule counts, the
-    common one holds.
+    categories. Where a category lacks two images, or groups, of a kind that the rule counts, or
+    has fewer than FEWEST defects for `f1`, the common one holds.
 
     Categories that are not taught, beside others that are, are judged by what is usual and not by
     labels: the thresholds of each kind are chosen by themselves.
@@ -174,7 +175,7 @@ def _by_category(held_out: pd.DataFrame, settings: params.OperatingPoint) -> Ope
     chosen = {
         name: _written(float(expit(middle + by)), scores[rows])
         for by, (name, (rows, _, _)) in zip(shrunk, found.items(), strict=True)
-        if by
+        if by and (common.rule != "f1" or truth[rows].sum() >= FEWEST)
     }
     return replace(common, by_category=chosen)
 

@@ -89,7 +89,9 @@ def write(
             metrics[INT8] = parity.compare(found, val, (areas[0], areas[1]))
             metrics["calibration_images"] = len(rows)
             reason = "; ".join(parity.failures(metrics[INT8]))
-            if not reason:
+            if reason:
+                reason = f"int8 answers otherwise: {reason}"
+            else:
                 conversion.save(small, folder, INT8)
     kept = [FLOAT] if reason else [FLOAT, INT8]
     told = [reason or f"int8 passes on {len(val)} val images"]

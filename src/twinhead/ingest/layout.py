@@ -126,6 +126,8 @@ def _scan_category(root: Path, category: Path) -> list[dict]:
             raise InputError(f"{stray[0]}: expected in a folder such as {side / GOOD}")
         for kind in _folders(side):
             found = _images(kind)
+            if kind.name != GOOD and kind.name.strip().casefold() == GOOD:
+                raise InputError(f"{kind}: rename it to {GOOD}, or its images would be defects")
             if not found:
                 raise InputError(f"{kind}: no images in it; expected {', '.join(images.FORMATS)}")
             has_masks = kind.name != GOOD and kind.name in truths

@@ -120,7 +120,7 @@ def reliability(predictions: pd.DataFrame, metrics: dict, path: Path) -> None:
         counts.bar(middle / curves.BINS + side * width / 2, table["images"], width,
                    color=style.COLOURS[split])  # fmt: skip
     axes.set(title="Defects: reliability", ylabel="share that is defective", ylim=(-0.03, 1.03))
-    axes.legend(loc="lower right")
+    figure.legend(loc="outside lower center")
     counts.set(xlabel="defect probability", ylabel="images", yscale="log")
     counts.yaxis.set_major_formatter("{x:.0f}")
     style.save(figure, path)

@@ -16,8 +16,9 @@ def section(results: Results) -> dict | None:
     drawn = _drawn(results)
     if drawn.empty:
         return None
+    drawn["found"] = drawn["outcome"].isin(["hit", "right"])
     ranked = drawn.dropna(subset="energy_in_mask").sort_values(
-        ["pointing_hit", "energy_in_mask"], ascending=False, kind="stable"
+        ["found", "pointing_hit", "energy_in_mask"], ascending=False, kind="stable"
     )
     take = min(BEST, len(ranked) // 2)
     best, worst = ranked.head(take), ranked.tail(take)[::-1]

@@ -10,4 +10,5 @@ def section(results: Results) -> dict | None:
     if not files:
         return None
     charts = [(thumbnails.chart(file), file.stem.replace("_", " ")) for file in files]
-    return {"train": results.metrics["train"], "charts": charts}
+    detects = "known" in results.predictions
+    return {"train": results.metrics["train"], "charts": charts, "detects": detects}

@@ -237,7 +237,10 @@ def _register(settings: params.Params, run: Run, model_id: str, digest: str) -> 
     if better:
         client.set_registered_model_alias(name, CHAMPION, made.version)
         return f"version {made.version} of {name} is champion: {why}"
-    return f"version {made.version} of {name}; version {champion} stays champion: {why}"
+    return (
+        f"version {made.version} of {name}; version {champion} stays champion: {why}"
+        f" (`twinhead champion {made.version}` makes this one)"
+    )
 
 
 def _challenge(name: str, champion: str, tags: dict[str, str], number: int) -> tuple[bool, str]:
