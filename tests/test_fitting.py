@@ -227,18 +227,24 @@ def test_values_that_go_together_in_good_photographs_are_unknown_apart(model):
     assert (found[alike] <= detector.UNUSUAL).mean() > 0.9
 
 
-def test_values_count_by_themselves_where_few_photographs_tell_how_they_go_together(model):
-    given = data([(60, 0), (fitting.FEWEST - 1, 0), (2, 0), (1, 0)])
-    pooled = given.pooled.copy()
+@pytest.mark.parametrize(("by", "known"), [(0.8, True), (1.5, False)])
+def test_each_value_may_change_as_far_as_noise_changes_it(model, by, known):
+    """The limit of the values by themselves: never below what is odd without any change."""
+    given = data([(60, 0), (60, 0), (2, 0), (1, 0)])
+    each, rng = slice(*detector.pooled_place(detector.SEEN_EACH)), np.random.default_rng(5)
+    pooled, change = given.pooled.copy(), 5 * rng.choice([-1.0, 1.0], 224)
+    changes = np.zeros((CATEGORIES, 2, 1408), np.float32)
+    changes[0, 0, each], changes[0, 1, each] = change, change / 5
     odd = [int(np.flatnonzero(given.category == number)[0]) for number in (0, 1)]
-    pooled[odd, 0, slice(*detector.pooled_place(detector.SEEN_EACH))] += 30
-    table = fit(model, replace(given, pooled=pooled))
-    assert table["unusual"][odd[0]] <= detector.UNUSUAL < table["unusual"][odd[1]]
-    fit(model, given)
-    for category, known in ((0, True), (1, False)):
+    pooled[odd, 0, each] += by * change
+    table = fit(model, replace(given, pooled=pooled), changes)
+    told = [table["unusual"][row] <= detector.UNUSUAL for row in odd]
+    fit(model, given, changes)
+    for category, row in enumerate(odd):
         model.get_layer("category_logits").bias.assign(50.0 * np.eye(CATEGORIES)[category])
         found = answers(model, replace(given, pooled=pooled))["unusual"]
-        assert (found[odd[category]] <= detector.UNUSUAL) == known
+        told.append(bool(found[row] <= detector.UNUSUAL))
+    assert told == [known, False, known, False]
 
 
 def test_a_photograph_that_is_changed_as_others_are_by_noise_is_known(model):

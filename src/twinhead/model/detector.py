@@ -24,8 +24,8 @@ FOLDS = 3
 NEAR, WIDE = NETWORKS = "near", "wide"
 """The kinds of patch network, each a layer: tiny flaws drown in the coarse map, others need it."""
 SEEN_EACH, SEEN_JOINT = "stage5", "stage4"
-"""The maps whose means and spreads tell whether a photograph is like any good one: all of a map's
-jointly, or each value by itself where few good photographs tell how they go together."""
+"""The maps whose means and spreads tell whether a photograph is like any good one: each value by
+itself, and all of them jointly."""
 UNUSUAL = 2.5
 """A photograph that is more unusual than that is unknown: unlike all that was trained on."""
 DISTANT = 2.0

@@ -24,6 +24,7 @@ from twinhead.model.detector import (
     SEEN_EACH,
     SEEN_JOINT,
     TINT,
+    UNUSUAL,
     UNUSUAL_UNITS,
     WIDTHS,
     pooled_place,
@@ -47,12 +48,6 @@ LEAST_TINT = 0.005
 """The chromaticity of any product varies by at least half a percent of a colour."""
 FEWEST = 10
 """Good photographs of a category that tell how its pooled values go together, and its tint."""
-ASIDE = 1e6
-"""So large is what is usual of the values by themselves, where they tell jointly: it never counts.
-
-It noticed nothing that the joint distance doesn't, but noise that shall be tolerated: a trial in
-docs/results.md.
-"""
 LEAST_VARIATION = 0.01
 """A map varies by at least this share of its size: in units of nothing, float16 overflows."""
 
@@ -308,9 +303,12 @@ def _pooled(
     for number in range(given.categories):
         if len(good := size[judged & (category == number)]):
             usual[number] = np.median(good)
-    usual[telling] = ASIDE
-    unusual.usual.assign(usual[:, None])
     mean, scale = np.asarray(final.mean), np.asarray(final.scale)
+    # A usual photograph, changed in the worst of the tolerated ways, lies at the limit.
+    change = (_in_deviations(changes, shared, scale, each) ** 2).mean(axis=2)
+    worst = np.sqrt(usual**2 + change.max(axis=1, initial=0))
+    usual = np.maximum(usual, worst / UNUSUAL)
+    unusual.usual.assign(usual[:, None])
     _fill_deviation(given, train, shared, mean, scale, deviation)
     tolerance = _tolerance(changes, shared, mean, scale, joint)
     white = _whitening(deviation[:, joint], category, defective, tolerance, telling)
@@ -363,10 +361,21 @@ def _tolerance(
     within = typical[:, typical.shape[1] // 2 :]
     unit = scale[:, joint] * spread_of_all
     least = LEAST_CHANGE * np.tile(within, 2) / unit + LEAST_DEVIATION
-    together = changes[:, :, joint] / unit[:, None]
+    together = _in_deviations(changes, shared, scale, joint)
     return np.stack(
         [np.diag(own**2) + kinds.T @ kinds for own, kinds in zip(least, together, strict=True)]
     )
+
+
+def _in_deviations(
+    changes: np.ndarray, shared: heads.Standardised, scale: np.ndarray, place: slice
+) -> np.ndarray:
+    """Changes of the pooled features in spreads of good ones: (categories, kinds, values there).
+
+    scale: as for `_fill_deviation`.
+    """
+    unit = scale[:, place] * np.asarray(shared.scale)[place]
+    return changes[:, :, place] / unit[:, None]
 
 
 def _telling(given: Data, train: np.ndarray) -> np.ndarray:
