@@ -349,17 +349,17 @@ def test_the_least_change_is_a_share_of_a_channel_s_spread_over_a_photograph():
     np.testing.assert_allclose(np.sqrt(found), np.diag(expected), rtol=0.1)
 
 
-def test_a_change_that_noise_makes_is_free_and_one_across_it_counts():
+def test_a_change_that_noise_makes_counts_as_much_as_said_and_one_across_it_in_full():
     shared, moments = scaled()
     noise, across = np.array([30.0, 50, 0, 0]), np.array([30.0, -50, 0, 0])
-    statistics = heads.good_statistics(moments)
-    tolerance = fitting._tolerance(noise[None, None], shared, *statistics, slice(0, 4))
+    mean, scale = heads.good_statistics(moments)
+    tolerance = fitting._tolerance(noise[None, None], shared, mean, scale, slice(0, 4))
     good = np.random.default_rng(1).normal(0, 1, (200, 4))
     zero = np.zeros(len(good), int)
     white = fitting._whitening(good, zero, zero, tolerance, np.array([True]))
-    apart = np.stack([noise, across]) / [3, 5, 1, 2]  # in spreads
-    free, counted = fitting._distances(apart, np.zeros(2, int), white)
-    assert free < 1 and counted > 5
+    apart = np.stack([noise, across]) / (scale[0] * np.asarray(shared.scale))  # in spreads
+    tolerated, counted = fitting._distances(apart, np.zeros(2, int), white)
+    assert tolerated == pytest.approx(fitting.TOLERATED_CHANGE, rel=0.02) and counted > 5
 
 
 def test_a_group_lies_in_one_fold_and_folds_are_of_one_size():

@@ -46,6 +46,11 @@ Else products that are all alike would be unknown after a change of light that n
 """
 LEAST_TINT = 0.005
 """The chromaticity of any product varies by at least half a percent of a colour."""
+TOLERATED_CHANGE = 0.5
+"""A tolerated change adds so much Mahalanobis distance, where a usual photograph has about 1.
+
+Twice the change adds twice as much. Wholly free of charge, it would hide some other products.
+"""
 FEWEST = 10
 """Good photographs of a category that tell how its pooled values go together, and its tint."""
 LEAST_VARIATION = 0.01
@@ -353,15 +358,18 @@ def _tolerance(
 
     (categories, values, values). Each value by LEAST_CHANGE of its channel's spread over a
     photograph's positions; all of them together by each of the changes, (categories, kinds, pooled
-    values), as far as these go. mean, scale: as for `_fill_deviation`. The values of `joint` are a
-    map's means, and then its spreads over the positions.
+    values), so that one of these lies TOLERATED_CHANGE from where it was. mean, scale: as for
+    `_fill_deviation`. The values of `joint` are a map's means, and then its spreads over the
+    positions.
     """
     of_all, spread_of_all = np.asarray(shared.mean)[joint], np.asarray(shared.scale)[joint]
     typical = mean[:, joint] * spread_of_all + of_all
     within = typical[:, typical.shape[1] // 2 :]
     unit = scale[:, joint] * spread_of_all
     least = LEAST_CHANGE * np.tile(within, 2) / unit + LEAST_DEVIATION
+    # With the covariance v·vᵀ alone, v's squared distance over the number of values is 1 over that.
     together = _in_deviations(changes, shared, scale, joint)
+    together /= TOLERATED_CHANGE * np.sqrt(together.shape[-1])
     return np.stack(
         [np.diag(own**2) + kinds.T @ kinds for own, kinds in zip(least, together, strict=True)]
     )
