@@ -125,3 +125,14 @@ def test_a_brighter_map_is_drawn_brighter(tmp_path):
         with Image.open(path) as picture:
             sums.append(np.asarray(picture.convert("L"), int).sum())
     assert sums[0] < sums[1] < sums[2]
+
+
+@pytest.mark.parametrize(
+    ("peak", "rows", "columns"),
+    [((0, 0), (0, 20), (0, 20)), ((5, 2), (34, 54), (10, 30)), ((9, 9), (60, 80), (60, 80))],
+)
+def test_the_place_of_the_peak_is_enlarged_whole(peak, rows, columns):
+    heat = np.zeros((10, 10), np.float32)
+    heat[peak] = 1
+    found = overlays.around_peak(heat, 80)
+    assert [(place.start, place.stop) for place in found] == [rows, columns]

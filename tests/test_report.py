@@ -259,6 +259,13 @@ def test_every_mistake_has_its_photograph(page, predictions, metrics):
     assert all(escape(path) in gallery for path in [*wrong["path"], *confused["path"]])
 
 
+@pytest.mark.parametrize("place", ["train", "test"])
+def test_a_test_image_from_the_data_sets_train_folder_is_explained(render, predictions, place):
+    moved = predictions.assign(path=f"bolt/{place}/good/" + predictions.index.astype(str))
+    page = re.sub(r"\s+", " ", render(moved))
+    assert ("the data set's folder, not the split" in page) == (place == "train")
+
+
 def test_mistakes_beyond_the_bound_are_listed_and_said(render, monkeypatch, predictions, metrics):
     monkeypatch.setattr(mistakes, "MOST", 1)
     gallery = re.search('<section id="mistakes">.*?</section>', render(), re.S)[0]

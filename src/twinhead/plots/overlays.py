@@ -7,6 +7,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from twinhead.attribution import localisation
 from twinhead.attribution.resize import enlarged
@@ -16,6 +17,10 @@ from twinhead.plots import heatmap, style
 
 LEFT = (0.01, 0.32, 0.63)
 """Where the three pictures begin, in figure widths."""
+ENLARGED = 4
+"""So many times is the place of the peak enlarged, where there is no mask to show."""
+FRAME = "#ffb000"
+"""Marks that place in the photograph."""
 
 
 def draw(
@@ -51,6 +56,8 @@ def overlay(
 ) -> None:
     """The photograph, the photograph with the defect's outline, and the heat map over it.
 
+    Without a mask the second picture is the place of the heat map's peak, enlarged.
+
     image: (size, size, 3), uint8. mask: (size, size), bool, or None. heat: its map, the higher
     the odder; `scale` and above get the brightest colour.
     """
@@ -62,12 +69,18 @@ def overlay(
     for axes in (photograph, marked, heated):
         axes.set_axis_off()
     photograph.imshow(image)
-    marked.imshow(image)
     photograph.set_title("photograph", weight="normal", size=9)
     if mask is not None:
+        marked.imshow(image)
         marked.contour(mask, [0.5], colors=["#00e5ff"], linewidths=1.2)
-    text = "true defect (mask)" if mask is not None else "no mask for this image"
-    marked.set_title(text, weight="normal", size=9)
+        marked.set_title("true defect (mask)", weight="normal", size=9)
+    else:
+        rows, columns = around_peak(heat, len(image))
+        marked.imshow(image[rows, columns])
+        side = rows.stop - rows.start
+        frame = Rectangle((columns.start, rows.start), side, side, fill=False, edgecolor=FRAME)
+        photograph.add_patch(frame)
+        marked.set_title(f"no mask; the peak, enlarged {ENLARGED}×", weight="normal", size=9)
     grey = image.mean(axis=2)
     heated.imshow(grey, cmap="gray", vmin=0, vmax=255)
     shown = np.clip(enlarged(heat, len(image)) / scale, 0, 1)
@@ -81,3 +94,15 @@ def overlay(
     figure.suptitle(title, x=LEFT[0], ha="left", weight="bold", size=11)
     figure.supxlabel(subtitle, x=LEFT[0], ha="left", size=9)
     style.save(figure, path)
+
+
+def around_peak(heat: np.ndarray, size: int) -> tuple[slice, slice]:
+    """Rows and columns of a photograph around its map's peak, (height, width): size / ENLARGED."""
+    side = max(1, size // ENLARGED)
+    peak = np.unravel_index(int(np.argmax(heat)), heat.shape)
+    middle = [
+        int((place + 0.5) * size / cells) for place, cells in zip(peak, heat.shape, strict=True)
+    ]
+    first = [min(max(at - side // 2, 0), size - side) for at in middle]
+    rows, columns = (slice(at, at + side) for at in first)
+    return rows, columns

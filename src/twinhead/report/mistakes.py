@@ -29,7 +29,8 @@ def section(results: Results) -> dict:
     for kind in kinds:
         for mistake in kind["shown"]:
             mistake["picture"] = thumbnails.photograph(results.pixels[mistake["number"]])
-    return {"kinds": kinds, "first": FIRST, "most": MOST}
+    other_folder = bool(test["path"].str.contains("/train/", regex=False).any())
+    return {"kinds": kinds, "first": FIRST, "most": MOST, "other_folder": other_folder}
 
 
 def _kind(rows: pd.DataFrame, name: str, plural: str, note: str) -> dict:
