@@ -321,6 +321,14 @@ def test_a_number_that_is_no_probability_is_refused(tmp_path, name, value):
     assert len(answers.read(table)) == 1
 
 
+@pytest.mark.parametrize("text", ["{}\r{}\r", "{}\n" + "x" * 140_000 + "\n"])
+def test_what_is_no_table_is_refused_by_name(tmp_path, text):
+    table = tmp_path / "answers.csv"
+    head = ",".join(answers.COLUMNS)
+    table.write_bytes(text.format(head, head).encode())
+    assert refused(table).startswith("not a table of answers (")
+
+
 def test_an_empty_folder_is_refused_before_the_network_is_loaded(tmp_path, monkeypatch, capsys):
     (tmp_path / "photos").mkdir()
     monkeypatch.chdir(tmp_path)
@@ -328,6 +336,15 @@ def test_an_empty_folder_is_refused_before_the_network_is_loaded(tmp_path, monke
     with pytest.raises(SystemExit) as ended:
         commands.main()
     assert ended.value.code == 2 and "photos: no photographs in it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("port", ["65536", "-1"])
+def test_a_port_that_cannot_be_is_refused_before_the_network_is_loaded(port, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["twinhead", "review", "--port", port])
+    with pytest.raises(SystemExit) as ended:
+        commands.main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"review: error: --port is {port}; expected 0 to 65535\n"
 
 
 def test_an_exported_model_is_refused_and_not_offered(tmp_path, monkeypatch, capsys):
@@ -709,6 +726,24 @@ def test_a_round_that_helped_is_called_so():
     assert improvement.verdict(found).startswith("it helped")
     back = improvement.compare(before.assign(threshold=0.5), given("f" * 64), round_of(after))
     assert improvement.verdict(back).startswith("it did harm")
+
+
+def test_photographs_of_one_lot_count_once():
+    """Twenty of one lot that were misses and aren't: as single ones they would be sure."""
+    truth = [0, 1] * 40
+    before = told([0.4, 0.3] * 20 + [0.2, 0.7] * 20, truth)
+    after = told([0.2, 0.7] * 40, truth)
+    alone = after.assign(threshold=0.5)
+    lots = alone.assign(group=[0, 1] * 20 + list(range(2, 42)))
+    sure, unsure = (
+        improvement.compare(table, given("f" * 64), round_of(before)) for table in (alone, lots)
+    )
+    assert improvement.verdict(sure).startswith("it helped")
+    assert improvement.verdict(unsure).startswith("no sure difference")
+    for name, low in (("misses", -20), ("false alarms", 0)):
+        found, single = (x.judged["test"][name] for x in (unsure, sure))
+        assert found["difference"] == single["difference"] == low
+    assert unsure.judged["test"]["misses"]["high"] == 0 > sure.judged["test"]["misses"]["high"]
 
 
 def test_equal_networks_differ_in_nothing():

@@ -134,7 +134,10 @@ def read(path: Path) -> pd.DataFrame:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InputError(f"{path}: expected text in UTF-8") from None
-    lines = list(csv.reader(io.StringIO(text)))
+    try:
+        lines = list(csv.reader(io.StringIO(text)))
+    except csv.Error as error:  # lines that end with \r alone, for one
+        raise InputError(f"{path}: not a table of answers ({error})") from None
     if not lines or not set(COLUMNS) <= set(lines[0]):
         found = ", ".join(lines[0])[:200] if lines else "nothing"
         raise InputError(f"{path}: expected the columns {', '.join(COLUMNS)}; found {found}")

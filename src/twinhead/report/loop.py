@@ -31,7 +31,8 @@ def _next(results: Results) -> pd.DataFrame:
     assert results.said is not None
     asked = results.said[results.said["split"].isin([splits.TRAIN, splits.VAL])]
     asked = asked[asked["defect_probability"].notna() & (asked["reviewed"] == "")]
-    ordered = queue.order(asked, held_out.thresholds(results.judged, asked["category"]))
+    named = asked.get("category_predicted", asked["category"])  # as `review` decides
+    ordered = queue.order(asked, held_out.thresholds(results.judged, named))
     return ordered[ordered["reason"] != queue.SURE].head(NEXT)
 
 

@@ -18,6 +18,8 @@ def review(options: Namespace) -> int:
     """Ask about photographs until the reviewer ends it. Raises InputError where that can't be."""
     if options.folder is not None and not options.folder.is_dir():
         raise InputError(f"{options.folder}: no such folder; expected one of photographs")
+    if not 0 <= options.port <= 65_535:
+        raise InputError(f"--port is {options.port}; expected 0 to 65535")
     given = answers.read(paths.ANSWERS)
     who = _name(options.who or _user())
     of_registry = Path(options.model).resolve() != paths.MODEL.resolve()
@@ -49,7 +51,11 @@ def review(options: Namespace) -> int:
         return 0
     root = Path(settings.data.root) if settings is not None else None
     sitting = server.Review(candidates, who, paths.ANSWERS, paths.REVIEWED, root)
-    with server.Server(sitting, options.port) as served:
+    try:
+        opened = server.Server(sitting, options.port)
+    except OSError as error:
+        raise InputError(f"--port {options.port}: {error.strerror}") from None
+    with opened as served:
         print(f"review: {len(candidates.table):,} photographs to ask about")
         print(f"review: {served.address}", flush=True)
         if options.open:

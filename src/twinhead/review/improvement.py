@@ -5,7 +5,6 @@ said of them before anyone had answered, and what the second says of them as hel
 was cross-fitted). Both are judged by today's labels.
 """
 
-import json
 from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from twinhead import evaluation, paths
+from twinhead import evaluation, files, paths
 from twinhead.dataset import catalog, splits
 from twinhead.errors import InputError
 from twinhead.ingest import answers
@@ -51,7 +50,7 @@ def improved(options: Namespace) -> int:
 def read() -> Improvement | None:
     """Compare what the workspace holds; None if there was no round."""
     paths.require(paths.CATALOG, paths.PREDICTIONS, paths.CROSSFIT, paths.metrics("evaluate"))
-    metrics = json.loads(paths.metrics("evaluate").read_text(encoding="utf-8"))
+    metrics = files.read_json(paths.metrics("evaluate"))
     if "threshold" not in metrics or not paths.ROUND.exists():
         return None
     frame = catalog.read(paths.CATALOG)
@@ -74,7 +73,8 @@ def compare(said: pd.DataFrame, given: pd.DataFrame, before: pd.DataFrame) -> Im
 
     Args:
         said: what the second says, held out: `sha256`, `split`, `category`, `defective`,
-            `defect_probability`, `threshold`. given: the answers that hold.
+            `defect_probability`, `threshold`, `group`; without groups each image is its own.
+        given: the answers that hold.
         before: what the first said of the test images, as `held_out.of_round` gives it.
     """
     if given.empty:
@@ -151,16 +151,15 @@ def numbers(found: Improvement | None) -> dict:
 def _judged(now: pd.DataFrame, then: pd.DataFrame) -> dict:
     truth = now["defective"].to_numpy(bool)
     after, before = (x["defect_probability"].to_numpy(float) for x in (now, then))
-    groups = now["category"].to_numpy()
+    categories = now["category"].to_numpy()
+    groups = now["group"].to_numpy() if "group" in now else np.arange(len(now))
     areas = [
-        evaluation.auroc(truth, scores, groups, resamples=0)["auroc_category_mean"]
+        evaluation.auroc(truth, scores, categories, resamples=0)["auroc_category_mean"]
         for scores in (before, after)
     ]
-    ahead = evaluation.advantage(truth, after, before, groups)
-    called = (
-        before >= then["threshold"].to_numpy(float),
-        after >= now["threshold"].to_numpy(float),
-    )
+    ahead = evaluation.advantage(truth, after, before, categories, groups)
+    alarm_before = before >= then["threshold"].to_numpy(float)
+    alarm_after = after >= now["threshold"].to_numpy(float)
     return {
         "images": len(now),
         "auroc": {
@@ -170,22 +169,26 @@ def _judged(now: pd.DataFrame, then: pd.DataFrame) -> dict:
             "low": ahead.get("advantage_low"),
             "high": ahead.get("advantage_high"),
         },
-        "misses": _counted(*(~found[truth] for found in called)),
-        "false alarms": _counted(*(found[~truth] for found in called)),
+        "misses": _counted(~alarm_before[truth], ~alarm_after[truth], groups[truth]),
+        "false alarms": _counted(alarm_before[~truth], alarm_after[~truth], groups[~truth]),
     }
 
 
-def _counted(before: np.ndarray, after: np.ndarray) -> dict:
+def _counted(before: np.ndarray, after: np.ndarray, groups: np.ndarray) -> dict:
     """Mistakes before and after, and the 95% interval of their difference.
 
-    A bootstrap over the images, each with what both said of it.
+    A bootstrap over the groups, each with what both said of its images.
     """
     change = after.astype(int) - before.astype(int)
     low = high = None
     if len(change):
-        shares = [float((change == value).mean()) for value in (-1, 0, 1)]
-        drawn = np.random.default_rng(0).multinomial(len(change), shares, RESAMPLES)
-        low, high = (float(x) for x in np.percentile(drawn[:, 2] - drawn[:, 0], (2.5, 97.5)))
+        group = np.unique(groups, return_inverse=True)[1]
+        of_group = np.bincount(group, weights=change)
+        values, counts = np.unique(of_group, return_counts=True)
+        drawn = np.random.default_rng(0).multinomial(
+            len(of_group), counts / len(of_group), RESAMPLES
+        )
+        low, high = (float(x) for x in np.percentile(drawn @ values, (2.5, 97.5)))
     return {
         "before": int(before.sum()),
         "after": int(after.sum()),

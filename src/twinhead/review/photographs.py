@@ -20,7 +20,7 @@ from twinhead.dataset import catalog, features, pixels, splits
 from twinhead.errors import InputError
 from twinhead.ingest import answers, images, layout
 from twinhead.model import detector, network
-from twinhead.model.batches import PREDICT_SIZE
+from twinhead.model.batches import at_a_time
 from twinhead.review import held_out, queue
 from twinhead.serving import photographs
 from twinhead.serving.predictor import Predictor
@@ -203,7 +203,7 @@ def _of_files(
     heat: dict[int, np.ndarray] = {}
     pooled: dict[int, np.ndarray] = {}
     unread, seen, done = [], set(), 0
-    for part in photographs.decoded(listed, predictor.size, PREDICT_SIZE):
+    for part in photographs.decoded(listed, predictor.size, at_a_time(predictor.size)):
         kept = []
         for file, found in part:
             done += 1
