@@ -1,8 +1,14 @@
 """What `twinhead spark` needs no Spark for: a Java, the places, the Parquet files of answers."""
 
+import errno
+import json
 import multiprocessing
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow.dataset
 import pytest
@@ -10,6 +16,7 @@ import pytest
 from twinhead import __main__ as commands
 from twinhead.errors import InputError
 from twinhead.spark import java, places, session
+from twinhead.spark import target as targets
 from twinhead.spark.target import Target, schema
 
 MODEL = {"model": "a digest", "precision": "float"}
@@ -54,7 +61,7 @@ def test_without_pyspark_the_command_says_what_to_install(tmp_path, monkeypatch,
     with pytest.raises(SystemExit) as ended:
         commands.main()
     assert ended.value.code == 2 and not (tmp_path / "out").exists()
-    told = "spark: error: pyspark isn't installed: pip install 'twinhead[spark]'\n"
+    told = "spark: error: pyspark isn't installed: in a clone of Twinhead, pip install '.[spark]'\n"
     assert capsys.readouterr().err == told
 
 
@@ -159,3 +166,41 @@ twinhead.errors.InputError: model/float.bin is missing; copy the whole folder
         "OSError: model/float.bin is missing; copy the whole folder"
     )
     assert session.cause(Exception("at a loss\nand more")) == "at a loss"
+
+
+def test_a_folder_that_cannot_be_listed_is_refused_by_name(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.png").touch()
+    scandir = os.scandir
+
+    def shut(path: str) -> Any:
+        if str(path).endswith("b"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", shut)
+    with pytest.raises(InputError, match=r"b: can't be listed \(Permission denied\)"):
+        list(places.place(str(tmp_path)).photographs())
+
+
+def test_what_cannot_be_written_leaves_no_part(tmp_path):
+    place = places.place(str(tmp_path))
+    with pytest.raises(OSError, match="too long"):
+        place.put("x" * 300, b"png")
+    assert not list((tmp_path / places.UNFINISHED).iterdir())
+
+
+def test_a_run_that_begins_meanwhile_with_another_model_is_not_mixed_in(target, monkeypatch):
+    lock, other = targets._lock, MODEL | {"precision": "int8"}
+
+    @contextmanager
+    def late(place: places.Place) -> Iterator[None]:
+        target.place.put(targets.BEGUN, json.dumps(other).encode())
+        with lock(place):
+            yield
+
+    monkeypatch.setattr(targets, "_lock", late)
+    with pytest.raises(InputError, match="another model"), target.taken(MODEL):
+        pass
+    assert json.loads(target.place.take(targets.BEGUN)) == other

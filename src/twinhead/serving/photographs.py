@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from twinhead import cores
 from twinhead.errors import InputError
 from twinhead.ingest import images
 
@@ -81,7 +82,7 @@ def decoded(
             return error
 
     rest = iter(files)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores.available()) as pool:
         part: list[Path] = []
         ahead = pool.map(read, part)
         while True:
@@ -110,14 +111,15 @@ def _places(name: str) -> list[Path]:
 
 def _below(folder: Path) -> Iterator[Path]:
     none = True
-    for file in below(folder, _refuse):
+    for file in below(folder, refuse):
         none = False
         yield file
     if none:
         raise InputError(f"{folder}: no photographs in it; expected {', '.join(images.FORMATS)}")
 
 
-def _refuse(error: OSError) -> None:
+def refuse(error: OSError) -> None:
+    """For `below`: raise InputError naming the folder."""
     raise InputError(f"{error.filename}: can't be listed ({error.strerror})")
 
 

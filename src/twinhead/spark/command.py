@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from itertools import chain, islice
 from typing import Any
 
+from twinhead import errors
 from twinhead.errors import InputError
 from twinhead.serving import formats, models
 from twinhead.serving.tally import Tally
@@ -31,7 +32,7 @@ def spark(options: Namespace) -> int:
     """
     for needed in ("pyspark", "pyarrow"):
         if find_spec(needed) is None:
-            raise InputError(f"{needed} isn't installed: pip install 'twinhead[spark]'")
+            raise InputError(errors.not_installed(needed, "spark"))
     settings = _settings(options.conf)
     if options.commit < 1:
         raise InputError(f"--commit is {options.commit}; expected a number of photographs")

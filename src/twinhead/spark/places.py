@@ -38,8 +38,11 @@ class Folder:
     root: str
 
     def photographs(self) -> Iterator[File]:
-        """Yield the photographs below it, as `predict` finds them."""
-        for path in photographs.below(Path(self.root)):
+        """Yield the photographs below it, as `predict` finds them.
+
+        Raises InputError naming a folder that can't be listed.
+        """
+        for path in photographs.below(Path(self.root), photographs.refuse):
             try:
                 about = os.stat(path)
                 yield File(str(path), about.st_size, about.st_mtime_ns)
@@ -77,11 +80,15 @@ class Folder:
         target, part = Path(self.root, name), Path(self.root, UNFINISHED, uuid.uuid4().hex)
         for folder in (target.parent, part.parent):
             folder.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(target)
+        try:
+            with part.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(target)
+        finally:
+            with suppress(OSError):  # the block's own error says more
+                part.unlink(missing_ok=True)
 
     def arrow(self) -> tuple[Any, str]:
         """The file system as PyArrow knows it, and the place in it."""

@@ -82,17 +82,20 @@ class Target:
     @contextmanager
     def taken(self, model: dict[str, str]) -> Iterator[None]:
         """Hold the place for this run. Raises InputError if it isn't free for this model."""
-        root = formats.printable(self.place.root)
-        names = self.place.names()
-        begun = self.place.take(BEGUN)
-        if begun is None and any(not name.startswith("_") for name in names):
+        self._check(model)  # before the lock makes a folder of what isn't one of ours
+        with _lock(self.place):
+            if self._check(model):  # again: another run may have begun meanwhile
+                self.place.put(BEGUN, json.dumps(model, indent=2).encode())
+            yield
+
+    def _check(self, model: dict[str, str]) -> bool:
+        """Whether nothing has begun here yet. Raises InputError if it isn't free for this model."""
+        root, begun = formats.printable(self.place.root), self.place.take(BEGUN)
+        if begun is None and any(not name.startswith("_") for name in self.place.names()):
             raise InputError(f"{root}: holds something else; name a new folder, or an empty one")
         if begun is not None and json.loads(begun) != model:
             raise InputError(f"{root}: has the answers of another model; name a new folder")
-        with _lock(self.place):
-            if begun is None:
-                self.place.put(BEGUN, json.dumps(model, indent=2).encode())
-            yield
+        return begun is None
 
     def known(self) -> Known:
         """What was answered before. Raises InputError naming a file that can't be read."""

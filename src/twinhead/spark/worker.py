@@ -115,5 +115,8 @@ def _draw(
     except InputError as error:  # it was there when it was decoded
         return None, str(error).removeprefix(f"{path}: ")
     name = f"{work.source.below(path)}.{(one.digest or '')[:DIGITS]}{HEATED}"
-    place.put(name, png)
+    try:
+        place.put(name, png)
+    except OSError as error:  # such as a name that is too long; the photograph has its answer
+        return None, f"its heat map can't be written ({error.strerror or error})"
     return place.uri(name), None
