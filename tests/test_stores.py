@@ -9,7 +9,7 @@ import pytest
 from conftest import SIZE, built_in, photograph, save
 from test_faults import at_most
 
-from twinhead import sharding
+from twinhead import files, sharding
 from twinhead.backbones import extraction
 from twinhead.dataset import features
 from twinhead.dataset.store import INDEX, Store
@@ -155,6 +155,26 @@ def test_a_block_that_fails_leaves_the_store_as_it_was(rows, tmp_path):
     with pytest.raises(KeyboardInterrupt), sharding.writing(tmp_path / "new"):
         raise KeyboardInterrupt
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_an_interrupted_sweep_leaves_the_new_store_whole(rows, tmp_path, monkeypatch, error):
+    written(tmp_path / "store", rows)
+    expected = contents(written(tmp_path / "expected", rows[::-1]).path)
+
+    remove = files.remove
+
+    def interrupted(path: Path) -> None:
+        if path.suffix == ".npy" and ".partial" not in path.name:
+            raise error
+        remove(path)
+
+    with monkeypatch.context() as patch, pytest.raises(error):
+        patch.setattr(files, "remove", interrupted)
+        written(tmp_path / "store", rows[::-1])
+    np.testing.assert_array_equal(Store(tmp_path / "store")[:], rows[::-1])
+    written(tmp_path / "store", rows[::-1])
+    assert contents(tmp_path / "store") == expected
 
 
 def test_a_disk_that_takes_no_more_is_told_by_the_store_s_name(rows, tmp_path):

@@ -59,7 +59,7 @@ def writing(
 
     Until then the earlier store stays, and what is equal in both is left as it lies. A block that
     fails leaves nothing of its own; one that is killed leaves shards that no index names, which the
-    next one takes away. An OSError names `path`.
+    next one takes away, as it does where that sweep fails. An OSError names `path`.
 
     dtype, shape: of one row; None: those of the first shard.
     """
@@ -69,9 +69,12 @@ def writing(
         yield writer
         writer.finish()
     except BaseException as error:
+        # Of the new index, too, where it was written and only the sweep has failed.
+        listed = _listed(writer.path)
         for file in writer.new:
-            with suppress(OSError):  # the block's own error says more
-                file.unlink(missing_ok=True)
+            if file.name not in listed:
+                with suppress(OSError):  # the block's own error says more
+                    file.unlink(missing_ok=True)
         with suppress(OSError):
             writer.path.rmdir()  # where there was nothing before
         if isinstance(error, OSError) and _is_within(error, writer.path):
@@ -132,7 +135,7 @@ class Writer:
         content = {"dtype": self.dtype.str, "shape": self.shape, "shards": self.shards}
         with files.whole(self.path / INDEX) as part:
             part.write_text(json.dumps(content) + "\n", encoding="utf-8")
-        listed = {INDEX, *(f"{shard}.npy" for shard, _ in self.shards)}
+        listed = _listed(self.path)
         for file in self.path.iterdir():
             if file.name not in listed:
                 files.remove(file)
@@ -150,6 +153,15 @@ class Writer:
         if self._keys:
             self.shard(self._keys, np.stack(self._rows))
             self._keys, self._rows = [], []
+
+
+def _listed(path: Path) -> set[str]:
+    """The names of a store's files, by its index: none where that is missing or broken."""
+    try:
+        shards = json.loads((path / INDEX).read_text(encoding="utf-8"))["shards"]
+        return {INDEX, *(f"{shard}.npy" for shard, _ in shards)}
+    except (OSError, ValueError, TypeError, KeyError):
+        return set()
 
 
 def _has(file: Path, rows: np.ndarray) -> bool:
