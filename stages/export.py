@@ -1,6 +1,5 @@
 """Export the model for the edge: in float, and in int8 where that answers as the trained one."""
 
-import json
 from hashlib import sha256
 
 from twinhead import files, params, paths, stage
@@ -21,7 +20,7 @@ def export() -> None:
         frame, images = catalog.read(paths.CATALOG), pixels.load(paths.PIXELS)
         model, explain = network.load(paths.MODEL), settings.explain
         own = maps.of_patches(model, explain.head, explain.method)
-        judged = json.loads(paths.metrics("evaluate").read_text(encoding="utf-8"))
+        judged = files.read_json(paths.metrics("evaluate"))
         known = package.Judged(
             frame,
             splits.read(paths.SPLITS),

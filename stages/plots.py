@@ -1,7 +1,5 @@
 """Draw what the other stages have measured: curves, confusions, the map and the heat maps."""
 
-import json
-
 import pandas as pd
 
 from twinhead import files, params, paths, stage
@@ -18,8 +16,8 @@ def plots() -> None:
     with tracking.running("plots", settings) as live:
         frame = catalog.read(paths.CATALOG)
         predictions = tables.read(paths.PREDICTIONS)
-        metrics = json.loads(paths.metrics("evaluate").read_text(encoding="utf-8"))
-        best = json.loads(paths.metrics("train").read_text(encoding="utf-8"))["best_epoch"]
+        metrics = files.read_json(paths.metrics("evaluate"))
+        best = files.read_json(paths.metrics("train"))["best_epoch"]
         with files.whole(paths.PLOTS / "train") as folder:
             training.learning_curves(
                 pd.read_csv(paths.HISTORY), best, folder / "learning_curves.png"

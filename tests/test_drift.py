@@ -329,6 +329,8 @@ def test_outputs_that_cannot_be_are_refused_before_a_photograph_is_read(drift, t
     for arguments, fault in (
         (["--page", tmp_path / "none/page.html"], "lies in a folder that doesn't exist"),
         (["--page", "-"], "--page -: a page needs a file"),
+        (["--plot", tmp_path / "a.svg"], "a.svg: expected a name that ends with .png"),
+        (["--plot", tmp_path / "a"], "a: expected a name that ends with .png"),
         (["--page", log], "line.jsonl is named for two outputs"),
         (["--page", "a.html", "--jsonl", "none.jsonl"], "none.jsonl: no such file"),
         (["--jsonl", log], "--jsonl: only --page shows"),

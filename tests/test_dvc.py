@@ -82,6 +82,7 @@ TELLS = [
     f"src/twinhead/{name}"
     for name in (
         "__init__.py",
+        "cores.py",
         "errors.py",
         "heap.py",
         "params.py",

@@ -310,7 +310,14 @@ def test_a_model_that_needs_more_says_what_to_install(exported, tmp_path):
     save.write_bytes(b"")
     code, _, err = small.run(small.TWINHEAD, "predict", save, folder=tmp_path)
     assert code == 2 and len(err.splitlines()) == 1
-    assert "pip install 'twinhead[pipeline]', or name an exported model" in err
+    assert "pip install '.[pipeline]', or name an exported model" in err
+    code, _, err = small.run(small.TWINHEAD, "predict", save, "--model", "gone", folder=tmp_path)
+    assert code == 2 and err.startswith("predict: error: gone is missing; run `dvc repro`")
+    code, _, err = small.run(
+        small.TWINHEAD, "drift", tmp_path, "--model", exported, folder=tmp_path
+    )
+    told = "drift: error: pandas isn't installed: in a clone of Twinhead, pip install '.[pipeline]'"
+    assert (code, err) == (2, f"{told}\n")
 
 
 @pytest.mark.long

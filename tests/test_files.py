@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from twinhead import files
+from twinhead.errors import InputError
 
 
 def test_a_file_appears_when_all_of_it_is_written(tmp_path):
@@ -97,3 +98,11 @@ def test_metrics_have_nine_digits_and_no_number_that_json_lacks(tmp_path):
     with pytest.raises(ValueError):
         files.write_json({"a": float("nan")}, tmp_path / "m.json")
     assert json.loads((tmp_path / "m.json").read_text()) == written
+
+
+def test_what_is_no_json_is_refused_by_name(tmp_path):
+    with pytest.raises(InputError, match=r"metrics.json is missing; run `dvc repro`"):
+        files.read_json(tmp_path / "metrics.json")
+    (tmp_path / "metrics.json").write_text('{\n<<<<<<< HEAD\n"auroc": 1\n}')
+    with pytest.raises(InputError, match=r"metrics.json: not JSON \(.* line 2 column 1"):
+        files.read_json(tmp_path / "metrics.json")

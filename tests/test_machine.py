@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from twinhead import processor as engine_processor
+from twinhead import cores
 from twinhead.model import precision
 from twinhead.tracking import environment
 
@@ -45,6 +45,6 @@ def test_a_system_that_tells_nothing_of_its_processor_is_no_error(tmp_path, monk
 
 def test_cores_are_counted_also_where_the_system_does_not_say_which_may_be_used(monkeypatch):
     """As on macOS and Windows."""
-    assert 1 <= engine_processor.cores() <= (os.cpu_count() or 1)
-    monkeypatch.delattr(engine_processor.os, "sched_getaffinity")
-    assert engine_processor.cores() == (os.cpu_count() or 1)
+    assert 1 <= cores.available() <= (os.cpu_count() or 1)
+    monkeypatch.delattr(cores.os, "sched_getaffinity")
+    assert cores.available() == (os.cpu_count() or 1)

@@ -17,7 +17,7 @@ from twinhead.dataset import features, splits
 from twinhead.dataset.features import POOLED
 from twinhead.dataset.store import Store
 from twinhead.errors import InputError
-from twinhead.model import fitting, inference, memory, network, training
+from twinhead.model import detector, fitting, inference, memory, network, training
 from twinhead.model.batches import Batches
 
 SHIPPED = params.load(Path(__file__).parents[1] / "params.yaml")
@@ -236,6 +236,37 @@ def test_a_trained_backbone_is_what_its_memory_and_references_are_taken_from(
     pooled = network.trunk(trained).predict(built.pixels[rows].astype(np.float32), verbose=0)
     mean = np.asarray(trained.get_layer("shared").mean)
     np.testing.assert_allclose(mean, pooled[POOLED].mean(axis=0), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("model", [CNN, SHIPPED.model], ids=["cnn", "pretrained"])
+def test_the_checkpoint_is_of_another_epoch_only_without_readings(
+    train: Callable[..., training.Result], model: params.Model
+) -> None:
+    result = train(model, epochs=1)
+    result.progress.checkpoint = [weight + 1 for weight in result.progress.best_weights]
+    kept = [of().get_weights() for of in (result.best, result.checkpoint)]
+    apart = max(np.abs(one - other).max() for one, other in zip(*kept, strict=True))
+    assert apart == (0 if network.detects(result.model) else 1)
+
+
+def test_memories_that_no_file_could_hold_are_refused_with_the_most(
+    built: Built, split: pd.Series
+) -> None:
+    model = SHIPPED.model.model_copy(update={"memory": 20_000})
+    many = pd.concat([built.frame.assign(category=f"{number}") for number in range(90)])
+    marks = pd.concat([split] * 90)
+    with pytest.raises(InputError, match="of 90 categories .*expected at most ([0-9]+)") as told:
+        training.check(many, marks, model)
+    most = int(str(told.value).rsplit(" ", 1)[1])
+    training.check(many, marks, model.model_copy(update={"memory": most}))
+    with pytest.raises(InputError):
+        training.check(many, marks, model.model_copy(update={"memory": most + 2}))
+
+
+def test_what_is_checked_is_what_the_memories_take() -> None:
+    given = network.build(SHIPPED.model.model_copy(update={"memory": 30}), 64, 3, 0)
+    kept = [given.get_layer(f"{name}_distance").memory for name in ("fine", "coarse")]
+    assert sum(np.asarray(x).nbytes for x in kept) == detector.memory_bytes(3, 30)
 
 
 def test_a_loss_that_is_no_number_ends_the_training_with_the_epochs_before_kept(

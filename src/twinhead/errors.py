@@ -20,6 +20,16 @@ class InputError(ValueError):
     """A file, folder, param or server that can't be used; the message says which one and why."""
 
 
+def missing(path: object) -> InputError:
+    """Of a file that the pipeline makes."""
+    return InputError(f"{path} is missing; run `dvc repro` or `dvc checkout` first")
+
+
+def not_installed(name: str | None, extra: str = "pipeline") -> str:
+    """What to say of a library that one of the extras would bring."""
+    return f"{name} isn't installed: in a clone of Twinhead, pip install '.[{extra}]'"
+
+
 def message(error: Exception, lower: str = "") -> str | None:
     """What can't be used or what the machine refused, where, and the remedy.
 
@@ -27,6 +37,8 @@ def message(error: Exception, lower: str = "") -> str | None:
     """
     if isinstance(error, InputError):
         return str(error)
+    if isinstance(error, ModuleNotFoundError) and error.name and "." not in error.name:
+        return not_installed(error.name)
     # TensorFlow's own error is known by its name: importing TensorFlow would take seconds.
     if (
         isinstance(error, MemoryError)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import DTypeLike
 
+from twinhead import errors
 from twinhead.errors import InputError
 
 if TYPE_CHECKING:  # a small machine has none
@@ -84,7 +85,7 @@ def load_array(path: Path) -> np.memmap:
         with _parsing:
             return np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
-        raise InputError(f"{path} is missing; run `dvc repro` or `dvc checkout` first") from None
+        raise errors.missing(path) from None
     except (OSError, ValueError, EOFError) as error:
         fault = str(error).partition("\n")[0]
         if "pickle" in fault or "Python objects" in fault:  # NumPy says how to read them anyway
@@ -104,6 +105,16 @@ def write_table(table: "pd.DataFrame", path: Path) -> None:
     """Write a table as CSV, without its index."""
     with whole(path) as part:
         table.to_csv(part, index=False, lineterminator="\n")
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds. Raises InputError naming it if it is missing or isn't JSON."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise errors.missing(path) from None
+    except ValueError as error:  # a merge that git left unfinished, for one
+        raise InputError(f"{path}: not JSON ({error})") from None
 
 
 def write_json(content: dict, path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from twinhead.errors import InputError
+from twinhead import errors
 
 PARAMS = Path("params.yaml")
 COMPARISON = Path("docs/comparison.md")
@@ -55,4 +55,4 @@ def require(*places: Path) -> None:
     """Raise InputError naming the first of these that the pipeline has yet to make."""
     for place in places:
         if not place.exists():
-            raise InputError(f"{place} is missing; run `dvc repro` or `dvc checkout` first")
+            raise errors.missing(place)

@@ -1,6 +1,5 @@
 """A converted network on this processor, by OpenVINO."""
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +7,8 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+
+from twinhead import cores
 
 STREAMS = 8
 """Images that go through side by side, at most, each on cores of its own."""
@@ -52,14 +53,14 @@ class Network:
 
     @cached_property
     def _together(self) -> Any:
-        return self._compile(min(cores(), STREAMS))
+        return self._compile(min(cores.available(), STREAMS))
 
     def _compile(self, streams: int) -> Any:
         """A queue for so many images at a time; a single one has all cores."""
         hints = self._openvino.properties.hint
         settings = {
             hints.inference_precision: self._openvino.Type.f32,  # its default may be bfloat16
-            self._openvino.properties.inference_num_threads: cores(),
+            self._openvino.properties.inference_num_threads: cores.available(),
             self._openvino.properties.num_streams: streams,
             hints.enable_cpu_pinning: False,  # other programs may be on the first cores, too
         }
@@ -67,17 +68,6 @@ class Network:
 
     def _compiled(self, settings: dict) -> Any:
         return self._openvino.Core().compile_model(self._model, "CPU", settings)
-
-
-def cores() -> int:
-    """How many cores this process may use; all of the machine's where nothing says otherwise.
-
-    OMP_NUM_THREADS, where it is set, says how many of them: Spark sets it for each of its workers.
-    """
-    known = hasattr(os, "sched_getaffinity")  # not on macOS, nor on Windows
-    own = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return min(own, max(1, int(wanted))) if wanted.isdecimal() else own
 
 
 def load() -> Any:

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from twinhead.dataset.store import Store
 from twinhead.model import heads, network
-from twinhead.model.batches import PREDICT_SIZE
+from twinhead.model.batches import at_a_time
 
 
 def heat_maps(
@@ -31,8 +31,9 @@ def heat_maps(
         layer: name of the convolution; the network's last one by default.
     """
     weigh = mapper(model, head, layer)
-    for start in range(0, len(rows), PREDICT_SIZE):
-        yield from weigh(pixels[list(rows[start : start + PREDICT_SIZE])])
+    size = at_a_time(pixels.shape[1])
+    for start in range(0, len(rows), size):
+        yield from weigh(pixels[list(rows[start : start + size])])
 
 
 def mapper(

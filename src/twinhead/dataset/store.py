@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from twinhead import files
+from twinhead import errors, files
 from twinhead.errors import InputError
 
 INDEX = "index.json"
@@ -40,14 +40,14 @@ class Store:
             if self.dtype.kind not in KINDS or not all(NAME.fullmatch(x) for x, _ in self.shards):
                 raise ValueError("an index of something else")
         except FileNotFoundError:
-            raise InputError(_missing(self.path)) from None
+            raise errors.missing(self.path) from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             fault = str(error).partition("\n")[0] or type(error).__name__
             raise InputError(f"{self.path}: not a store of arrays ({fault})") from None
         there = {file.name for file in self.path.iterdir()}
         for name, _ in self.shards:
             if f"{name}.npy" not in there:
-                raise InputError(_missing(self.path / f"{name}.npy"))
+                raise errors.missing(self.path / f"{name}.npy")
         self.starts = np.cumsum([0, *(len(keys) for _, keys in self.shards)])
         self.shape = (int(self.starts[-1]), *inner)
         self._numbers = np.arange(len(self))
@@ -95,7 +95,3 @@ class Store:
         if found.dtype != self.dtype or found.shape != (len(keys), *self.shape[1:]):
             raise InputError(f"{file}: not the shard that {self.path / INDEX} lists")
         return found
-
-
-def _missing(path: Path) -> str:
-    return f"{path} is missing; run `dvc repro` or `dvc checkout` first"

@@ -92,6 +92,8 @@ def check(options: Namespace) -> None:
     for name in ("plot", "page"):
         if getattr(options, name) == formats.STDOUT:
             raise InputError(f"--{name} -: a {name} needs a file")
+    if options.plot and options.plot.suffix.lower() != ".png":
+        raise InputError(f"--plot {options.plot}: expected a name that ends with .png")
     if options.jsonl and not options.page:
         raise InputError("--jsonl: only --page shows what `watch` has answered")
     if options.jsonl and not options.jsonl.is_file():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from twinhead import processor
+from twinhead import errors, processor
 from twinhead.edge import compiled
 from twinhead.errors import InputError
 from twinhead.export import decisions, manifest
@@ -111,7 +111,7 @@ def load(folder: Path | str, precision: str | None = None) -> Runtime:
         model = processor.load().Core().read_model(graph)
         network = compiled.Network(model, " ".join(known.files[name] for name in names))
     except ImportError:
-        raise InputError("OpenVINO is missing: pip install 'twinhead[edge]'") from None
+        raise InputError(errors.not_installed("openvino", "edge")) from None
     except RuntimeError as error:
         fault = " ".join(str(error).split())[:300]
         raise InputError(f"{folder}: OpenVINO can't run it here ({fault})") from None

@@ -157,7 +157,7 @@ def _reviewed(test: pd.DataFrame, point: OperatingPoint, rule: params.OperatingP
 
 
 def _unseen_types(predictions: pd.DataFrame, point: OperatingPoint) -> dict:
-    """Recall on the test defects of whose type train has none, and AUROC against the good ones."""
+    """Recall on the test defects of whose type train and val have none; AUROC against good ones."""
     types = predictions["category"] + "/" + predictions["defect_type"]
     seen = set(types[predictions["split"].isin([splits.TRAIN, splits.VAL])])
     test = predictions[predictions["split"] == splits.TEST]

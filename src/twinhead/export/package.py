@@ -73,8 +73,6 @@ def write(
     reason = "export.int8 is false"
     if int8 and not quantisation.available():
         reason = "NNCF isn't installed"
-    elif int8 and not len(val):
-        reason = "there are no val images to judge it on"
     elif int8:
         try:
             small = quantisation.quantise(graph, lambda row: images[row], rows)

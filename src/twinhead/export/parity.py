@@ -67,11 +67,11 @@ def compare(
     defects, masks or photographs, is None. A decision is the category, and whether the product is
     defective.
     """
-    decisions = [name for name in ("category_predicted", "defect_predicted") if name in before]
+    decided = [name for name in ("category_predicted", "defect_predicted") if name in before]
     return {
         "auroc": _apart(auroc(found), auroc(before)),
         "auroc_category_mean": _apart(mean_auroc(found), mean_auroc(before)),
-        "equal_decisions": _equal(found, before, decisions),
+        "equal_decisions": _equal(found, before, decided),
         "equal_known": _equal(found, before, ["known"]) if "known" in before else None,
         "pixel_auroc": _apart(*areas),
     }

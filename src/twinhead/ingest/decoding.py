@@ -1,6 +1,5 @@
 """Decode and resize every image once, into the stores that dataset/pixels.py reads."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +14,7 @@ import numpy as np
 import pandas as pd
 import PIL
 
-from twinhead import files, sharding
+from twinhead import cores, files, sharding
 from twinhead.dataset.store import Store
 from twinhead.errors import InputError
 from twinhead.ingest import images, layout, limits, phash
@@ -66,7 +65,7 @@ def build(
     is taken from there; the result is the same as from nothing. Equal files are decoded once.
 
     Args:
-        frame: the catalog as `catalog.scan` returns it.
+        frame: the catalog as `layout.scan` returns it.
         size: pixels a side to resize to.
         pixels: store for the images, (rows, size, size, 3), uint8, row i = catalog row i.
         masks: store for the masks, (rows that have one, size, size), bool, in the catalog's order.
@@ -153,7 +152,7 @@ def _in_order(
 
     Pillow decodes and hashlib hashes outside the interpreter's lock, so that threads do.
     """
-    workers = workers or os.cpu_count()
+    workers = workers or cores.available()
     pool, waiting = ThreadPoolExecutor(workers), deque()
     try:
         for row in range(total):

@@ -40,6 +40,7 @@ class Batches(keras.utils.PyDataset):
             views, features), float32: a store, or an array in memory.
         rows: (n,), the catalog rows to give.
         targets: by task, (images,), indexed by catalog row like inputs.
+        batch_size: None for what is only predicted: as many as fit in memory.
     """
 
     def __init__(
@@ -47,14 +48,15 @@ class Batches(keras.utils.PyDataset):
         inputs: Store | np.ndarray,
         rows: np.ndarray,
         targets: dict[str, np.ndarray],
-        batch_size: int = PREDICT_SIZE,
+        batch_size: int | None = None,
         settings: params.Train | None = None,
         epoch: int = 0,
     ) -> None:
         super().__init__(
             workers=AHEAD if settings and inputs.ndim == 4 else 1, max_queue_size=2 * AHEAD
         )
-        self.inputs, self.targets, self.batch_size = inputs, targets, batch_size
+        usual = PREDICT_SIZE if inputs.ndim == 3 else at_a_time(inputs.shape[1])
+        self.inputs, self.targets, self.batch_size = inputs, targets, batch_size or usual
         self.settings = settings
         views = inputs.shape[1] if settings and inputs.ndim == 3 else 1
         self._ordered = np.array([(row, view) for row in rows for view in range(views)])

@@ -9,12 +9,16 @@ weights of the category's own, and calibrated: one probability, and one map.
 import keras
 from keras import layers
 
-from twinhead.backbones import outputs
+from twinhead.backbones import efficientnet_lite0, outputs
 from twinhead.model import memory, readings
 from twinhead.model.patch_networks import PatchNetworks
 from twinhead.model.readings import COARSE, FINE, LEARNED, PEAK, POOLED, READINGS
 
-WIDTHS = {"stage3": 40, "stage5": 112, "stage7": 320}
+CHANNELS = {
+    f"stage{number}": filters
+    for number, (*_, filters) in enumerate(efficientnet_lite0.STAGES, start=1)
+}
+WIDTHS = {name: CHANNELS[name] for name in outputs.PATCH_STAGES}
 """The maps that a patch is made of, and their channels."""
 FINE_MAPS = ("stage3", "stage5")
 COARSE_MAP = "stage7"
@@ -171,10 +175,15 @@ def _as_column(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
 
 def pooled_place(stage: str) -> tuple[int, int]:
     """Where a map's means and spreads lie among the pooled values: from, to."""
-    widths = {"stage4": 80, "stage5": 112, "stage6": 192, "stage7": 320}
     before = list(outputs.POOLED_STAGES).index(stage)
-    start = sum(2 * widths[name] for name in outputs.POOLED_STAGES[:before])
-    return start, start + 2 * widths[stage]
+    start = sum(2 * CHANNELS[name] for name in outputs.POOLED_STAGES[:before])
+    return start, start + 2 * CHANNELS[stage]
+
+
+def memory_bytes(categories: int, capacity: int) -> int:
+    """Of the memories of so many fine patches a category, and of half as many coarse ones."""
+    fine = capacity * sum(CHANNELS[name] for name in FINE_MAPS)
+    return categories * memory.BYTES * (fine + capacity // 2 * CHANNELS[COARSE_MAP])
 
 
 def _distance(

@@ -19,6 +19,8 @@ BLOCK = 16_384
 """Patches whose distances are updated at a time."""
 EQUAL = 1e-6
 """Squared distances below this share of the largest square are rounding errors."""
+BYTES = 2
+"""Of a value in memory: float16."""
 POOL = 250_000
 """Patches that are chosen from at a time: 600 photographs of 400 patches."""
 

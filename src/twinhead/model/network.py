@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from twinhead import files, params
+from twinhead import errors, files, params
 from twinhead.backbones import cnn, efficientnet_lite0, outputs, pooling
 from twinhead.dataset.features import CHROMATICITY, POOLED
 from twinhead.errors import InputError
@@ -27,7 +27,9 @@ FROM_SCRATCH = {"cnn": cnn.build}
 MEMBERS = {"config.json", "metadata.json", "model.weights.h5"}
 """Of a network's file, a zip archive."""
 MAX_BYTES = 2**30
-"""Unpacked: fifty times our largest network."""
+"""Of a network's file, unpacked."""
+MAX_MEMORY = MAX_BYTES - 2**27
+"""Bytes that its memory may have of these."""
 OTHER_VERSION = re.compile(
     "Could not locate class|required .*argument|Unrecognized keyword argument"
 )
@@ -195,7 +197,7 @@ def load(path: Path) -> keras.Model:
                 raise ValueError(f"more than {MAX_BYTES:,} bytes in it")
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except FileNotFoundError:
-        raise InputError(f"{path} is missing; run `dvc repro` or `dvc checkout` first") from None
+        raise errors.missing(path) from None
     except MemoryError:
         raise
     except Exception as error:  # Keras raises nearly any kind of what isn't its own

@@ -21,8 +21,8 @@ from twinhead.dataset import splits
 from twinhead.dataset.features import POOLED
 from twinhead.dataset.store import Store
 from twinhead.errors import InputError
-from twinhead.model import fitting, network, nuisance, training_code, training_data
-from twinhead.model.batches import PREDICT_SIZE, Batches
+from twinhead.model import detector, fitting, network, nuisance, training_code, training_data
+from twinhead.model.batches import PREDICT_SIZE, Batches, at_a_time
 from twinhead.model.inference import Source
 from twinhead.model.moments import Moments
 
@@ -75,8 +75,11 @@ class Result:
     def checkpoint(self) -> keras.Model:
         """The network with those of the epoch that has the highest validation defect AUROC.
 
-        Where val has no defects it is the best epoch, as in `best`.
+        Where val has no defects it is the best epoch, as in `best`; and where the network reads
+        patches, since its readings were fitted to those weights.
         """
+        if network.detects(self.model):
+            return self.best()
         self.fitted_part.set_weights(self.progress.checkpoint)
         return self.model
 
@@ -202,8 +205,9 @@ def _extract(
     """
     trunk, rows = network.trunk(model), np.flatnonzero(split == splits.TRAIN)
     found: dict[str, np.ndarray] = {}
-    for start in range(0, len(rows), PREDICT_SIZE):
-        some = rows[start : start + PREDICT_SIZE]
+    size = at_a_time(pixels.shape[1])
+    for start in range(0, len(rows), size):
+        some = rows[start : start + size]
         for name, values in trunk.predict_on_batch(pixels[some].astype(np.float32)).items():
             if name not in found:
                 found[name] = np.zeros((len(split), *values.shape[1:]), values.dtype)
@@ -218,7 +222,11 @@ def _learn_on(
     split: pd.Series,
     settings: params.Params,
 ) -> None:
-    """Take the references of a trained backbone, and let the heads learn with them once more."""
+    """Take the references of a trained backbone, and let the heads learn with them once more.
+
+    The history and its chosen epoch are of before. Raises InputError where the loss stops being a
+    number.
+    """
     rows, tasks = np.flatnonzero(split == splits.TRAIN), check(frame, split, settings.model)
     _adapt(result.model, pooled, rows, frame)
     part = network.learning_part(result.model, tasks, stored=True)
@@ -228,7 +236,14 @@ def _learn_on(
     for epoch in range(1, settings.train.epochs + 1):
         _seed_dropout(part, settings.train.seed, epoch)
         lessons.start(epoch)
-        part.fit(lessons.source, initial_epoch=epoch - 1, epochs=epoch, shuffle=False, verbose=0)
+        fitted = part.fit(
+            lessons.source, initial_epoch=epoch - 1, epochs=epoch, shuffle=False, verbose=0
+        )
+        if not np.isfinite(fitted.history["loss"][-1]):
+            raise InputError(
+                "the loss is no longer a number where the heads learn on from the trained backbone;"
+                f" try a lower train.learning_rate than {settings.train.learning_rate:g}"
+            )
 
 
 def diverged(progress: Progress, settings: params.Train) -> str:
@@ -248,8 +263,9 @@ def _adapt(
     group = Moments.group(category, frame["defective"].to_numpy())
     trunk = network.trunk(model) if inputs.ndim == 4 else None
     moments = Moments(category.max() + 1, network.pooled(model).output.shape[-1])
-    for start in range(0, len(rows), PREDICT_SIZE):
-        some = rows[start : start + PREDICT_SIZE]
+    size = at_a_time(inputs.shape[1]) if trunk else PREDICT_SIZE
+    for start in range(0, len(rows), size):
+        some = rows[start : start + size]
         if trunk:
             found = trunk.predict_on_batch(inputs[some].astype(np.float32))
             moments.add(found[POOLED], group[some])
@@ -262,9 +278,11 @@ def check(frame: pd.DataFrame, split: pd.Series, settings: params.Model) -> Sequ
     """Return the tasks whose heads have something to learn by epochs from the train split.
 
     On a pretrained backbone good images suffice for defects: the memory needs no more. Raises
-    InputError where the train split holds no good image, and for the paper's network where it holds
-    none that is defective.
+    InputError where the train split holds no good image, for the paper's network where it holds
+    none that is defective, and where the memories of all categories wouldn't fit in a file.
     """
+    if not settings.is_from_scratch:
+        _check_memory(frame["category"].nunique(), settings.memory)
     kinds = set(frame["defective"][split == splits.TRAIN])
     if "defect" not in settings.tasks or kinds == {0, 1}:
         return settings.tasks
@@ -282,6 +300,15 @@ def check(frame: pd.DataFrame, split: pd.Series, settings: params.Model) -> Sequ
         f" some and split.protocol random, or else set model.tasks to [category] and explain.head"
         f" to category{remedy}"
     )
+
+
+def _check_memory(categories: int, capacity: int) -> None:
+    if detector.memory_bytes(categories, capacity) > network.MAX_MEMORY:
+        most = network.MAX_MEMORY // detector.memory_bytes(categories, 2) * 2
+        raise InputError(
+            f"model.memory is {capacity}: of {categories} categories the network's file would be"
+            f" larger than can be read; expected at most {most}"
+        )
 
 
 def targets_of(frame: pd.DataFrame, tasks: Sequence[str]) -> dict[str, np.ndarray]:

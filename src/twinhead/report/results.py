@@ -1,11 +1,10 @@
 """What the report is made of: the stages' metrics, tables and images."""
 
-import json
 from dataclasses import dataclass
 
 import pandas as pd
 
-from twinhead import params, paths
+from twinhead import files, params, paths
 from twinhead.dataset import catalog, pixels, splits, tables
 from twinhead.dataset.store import Store
 from twinhead.ingest import quality
@@ -51,7 +50,7 @@ class Results:
 
 def read(settings: params.Params) -> Results:
     """Read what the stages have left in the current directory."""
-    metrics = {name: json.loads(paths.metrics(name).read_text(encoding="utf-8")) for name in STAGES}
+    metrics = {name: files.read_json(paths.metrics(name)) for name in STAGES}
     predictions, embedding, explanations = map(
         tables.read, (paths.PREDICTIONS, paths.EMBEDDING, paths.EXPLANATIONS)
     )

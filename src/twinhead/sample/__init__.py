@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from twinhead import cores
 from twinhead.sample.picture import take
 from twinhead.sample.plan import counts
 
@@ -58,7 +59,7 @@ def render(
             if not folder.endswith("/good"):
                 _masks(building, category, folder).mkdir(parents=True, exist_ok=True)
         work = partial(_write, building, size, seed)
-        for done, _ in enumerate(_each(work, jobs, workers or os.cpu_count() or 1), 1):
+        for done, _ in enumerate(_each(work, jobs, workers or cores.available()), 1):
             if progress:
                 progress(done, len(jobs))
         if root.exists():

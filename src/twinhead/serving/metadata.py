@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from twinhead import params, paths
+from twinhead import files, params, paths
 from twinhead.attribution.scale import full_colour
 from twinhead.errors import InputError
 from twinhead.export.decisions import Rules
@@ -42,9 +42,9 @@ def collect(root: Path = Path()) -> Metadata:
     """
     settings = params.load(root / paths.PARAMS).explain
     explained = root / paths.EXPLANATIONS
-    judged = _json(root / paths.metrics("evaluate"))
+    judged = files.read_json(root / paths.metrics("evaluate"))
     return Metadata(
-        categories=_json(root / paths.LABELS)["categories"],
+        categories=files.read_json(root / paths.LABELS)["categories"],
         threshold=judged.get("threshold"),
         head=settings.head,
         method=settings.method,
@@ -61,13 +61,6 @@ def write(metadata: Metadata, path: Path) -> None:
 def read(path: Path) -> Metadata:
     """Raises InputError naming the file if it holds something else."""
     try:
-        return Metadata(**_json(Path(path)))
+        return Metadata(**files.read_json(path))
     except (TypeError, ValueError):
         raise InputError(f"{path}: not the metadata of a twinhead model") from None
-
-
-def _json(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing; run `dvc repro` or `dvc checkout` first") from None

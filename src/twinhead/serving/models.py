@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
-from twinhead import paths, stage
+from twinhead import errors, paths, stage
 from twinhead.errors import InputError
 from twinhead.export import manifest
 from twinhead.export.manifest import FLOAT, INT8, Manifest
@@ -89,6 +89,10 @@ def _load(place: Path) -> Answering:
         from twinhead import edge
 
         return edge.load(place)
+    if not place.exists():
+        raise InputError(
+            f"{place} is missing; run `dvc repro` or `dvc checkout`, or name another with --model"
+        )
     with _needing(str(place)), stage.loading():
         from twinhead.serving import predictor
     return predictor.load(place)
@@ -100,6 +104,6 @@ def _needing(name: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise InputError(
-            f"{name} needs {error.name}, which isn't installed: pip install 'twinhead[pipeline]',"
-            f" or name an exported model with --model {paths.EDGE}"
+            f"{name}: {errors.not_installed(error.name)}, or name an exported model with"
+            f" --model {paths.EDGE}"
         ) from None

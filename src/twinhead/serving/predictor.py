@@ -16,7 +16,7 @@ from twinhead.errors import InputError
 from twinhead.export import decisions
 from twinhead.ingest import images
 from twinhead.model import detector, network
-from twinhead.model.batches import PREDICT_SIZE
+from twinhead.model.batches import at_a_time
 from twinhead.plots import heatmap
 from twinhead.serving import ARTIFACTS, metadata
 from twinhead.serving.metadata import Metadata
@@ -57,9 +57,10 @@ class Predictor:
 
     def look(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         """What the network gives for decoded photographs, by output, (images, …) each."""
-        starts = range(0, len(pixels), PREDICT_SIZE)
+        size = at_a_time(self.size)
+        starts = range(0, len(pixels), size)
         with self._alone:
-            parts = [self._network(pixels[start : start + PREDICT_SIZE]) for start in starts]
+            parts = [self._network(pixels[start : start + size]) for start in starts]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def read(self, given: dict[str, np.ndarray], threshold: float | None = None) -> list[dict]:
@@ -79,8 +80,9 @@ class Predictor:
         if own and given:
             yield from given["anomaly_map"]
             return
-        for start in range(0, len(pixels), PREDICT_SIZE // 2):
-            part = pixels[start : start + PREDICT_SIZE // 2]
+        size = max(1, at_a_time(self.size) // 2)
+        for start in range(0, len(pixels), size):
+            part = pixels[start : start + size]
             if own:
                 yield from self.look(part)["anomaly_map"]
             else:

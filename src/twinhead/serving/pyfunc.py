@@ -73,8 +73,8 @@ class Served(PythonModel):
                     late = f"more than {SECONDS} seconds; send fewer in a request"
                     raise InputError(f"{part[0][1]}: {late}")
                 decoded = [images.decode(data, name, size) for data, name in part]
-                given = batch.answers(self.predictor, decoded, heated, threshold)
-                for (data, name), (answer, heat) in zip(part, given, strict=True):
+                answered = batch.answers(self.predictor, decoded, heated, threshold)
+                for (data, name), (answer, heat) in zip(part, answered, strict=True):
                     if heat is not None:
                         png = self.predictor.draw(data, name, heat)
                         answer["heat_map"] = base64.b64encode(png).decode()

@@ -22,7 +22,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from PIL import Image
 
-from twinhead import evaluation, params, paths
+from twinhead import evaluation, files, params, paths
 from twinhead.dataset import pixels, splits, tables
 from twinhead.errors import InputError
 from twinhead.export import manifest
@@ -179,7 +179,7 @@ def _of_model(point: Metric, model_id: str) -> Metric:
 
 
 def _signature() -> ModelSignature:
-    judged = json.loads(paths.metrics("evaluate").read_text(encoding="utf-8"))
+    judged = files.read_json(paths.metrics("evaluate"))
     metrics = judged[splits.TEST]
     answers: list = []
     given = [ParamSpec("heat_map", DataType.boolean, False)]

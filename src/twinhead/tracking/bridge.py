@@ -9,7 +9,7 @@ import pandas as pd
 from mlflow.entities import RunStatus, RunTag
 from mlflow.tracking import MlflowClient
 
-from twinhead import errors, params, paths
+from twinhead import errors, files, params, paths
 from twinhead import stage as runner
 from twinhead.tracking import identity, metrics, runs, store
 from twinhead.tracking.live import FAILURE_TAG, Live, log_points, spared
@@ -103,7 +103,7 @@ def _send(run_id: str, stage: str, log: TrainingLog) -> None:
     if not found or client.get_run(run_id).data.tags.get(f"twinhead.{stage}") == digest:
         return
     if paths.metrics(stage) in found:
-        measured = json.loads(paths.metrics(stage).read_text(encoding="utf-8"))
+        measured = files.read_json(paths.metrics(stage))
         log_points(run_id, metrics.of_stage(stage, measured))
     if stage == "train":
         _send_curves(run_id, log.read())

@@ -4,7 +4,7 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-from twinhead import processor
+from twinhead import cores
 from twinhead.model import precision
 
 VERSIONS = ("tensorflow", "keras", "openvino", "numpy", "scikit-learn", "pillow")
@@ -14,7 +14,7 @@ def facts() -> dict[str, str]:
     """Processor, cores, system, versions and whether oneDNN's kernels are on, by name."""
     return {
         "processor": precision.field("model name") or platform.processor() or platform.machine(),
-        "cores": str(processor.cores()),
+        "cores": str(cores.available()),
         "system": platform.platform(),
         "bfloat16": str(precision.has_bfloat16()).lower(),
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "on"),

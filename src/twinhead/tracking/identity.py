@@ -4,7 +4,7 @@ import json
 from hashlib import sha256
 from pathlib import Path
 
-from twinhead import params, paths
+from twinhead import files, params, paths
 from twinhead.model import training_code
 from twinhead.tracking import workspace
 
@@ -43,7 +43,7 @@ def decisive(settings: params.Params) -> dict:
 
 
 def data_digest() -> str:
-    return json.loads(paths.metrics("index").read_text(encoding="utf-8"))["digest"]
+    return files.read_json(paths.metrics("index"))["digest"]
 
 
 def file_digest(path: Path) -> str:
