@@ -13,9 +13,11 @@ import argparse
 import json
 from pathlib import Path
 
+import detector
 import pandas as pd
 import quality
 
+from twinhead import params
 from twinhead.dataset import splits, tables
 from twinhead.serving import registry
 
@@ -45,7 +47,8 @@ def main(root: Path, work: Path, seed: int, names: list[str]) -> None:
 
 def measure(root: Path, work: Path, seed: int, name: str) -> tuple[dict, pd.DataFrame]:
     """What `evaluate` leaves: its metrics and its predictions."""
-    folder = work / f"{name.replace(' ', '-').replace(',', '')}-{seed}"
+    code = detector.code_version(params.load(detector.REPOSITORY / "params.yaml"))
+    folder = work / f"{name.replace(' ', '-').replace(',', '')}-{seed}-{code}"
     if not (folder / "evaluate.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
         quality.run(root, SETTINGS[name], seed, keep=folder)

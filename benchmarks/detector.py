@@ -53,8 +53,10 @@ from twinhead.plots import style
 from twinhead.report import comparison, results
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-DECIDING = ("attribution", "backbones", "dataset", "evaluation", "model", "partition")
+DECIDING = ("attribution", "backbones", "dataset", "evaluation", "ingest", "model", "partition")
 """Folders of src/twinhead whose code decides the figures."""
+BESIDE = ("detector_data.py", "detector_photographs.py", "stress.py")
+"""So does that of these, in benchmarks/; a changed mode wants its rows taken out of --work."""
 LABELLED = (0, 1, 2, 5, 10, None)
 ORDER = ["all" if k is None else str(k) for k in LABELLED]
 FEW_READINGS = {
@@ -687,9 +689,11 @@ def code_version(settings: params.Params) -> str:
     """Name the code and the params that decide the figures."""
     seen = sha256(settings.model_dump_json(exclude={"sample", "tracking"}).encode())
     package = REPOSITORY / "src/twinhead"
-    for folder in DECIDING:
-        for file in sorted((package / folder).rglob("*.py")):
-            seen.update(file.read_bytes())
+    files_ = [file for folder in DECIDING for file in sorted((package / folder).rglob("*.py"))]
+    files_ += [package / name for name in ("engine.py", "processor.py")]
+    files_ += [REPOSITORY / "benchmarks" / name for name in BESIDE]
+    for file in files_:
+        seen.update(file.read_bytes())
     return seen.hexdigest()[:8]
 
 

@@ -104,11 +104,12 @@ def _link(folders: list[Path], root: Path) -> list[str]:
 def _stamp(root: Path, settings: params.Params) -> str:
     """Name the files, and the code and params that make pixels and features of them."""
     seen = sha256(json.dumps(layout.state(root, layout.scan(root))).encode())
-    seen.update(f"{settings.data.image_size} {settings.features.views}".encode())
+    seen.update(f"{settings.data.side} {settings.features.views}".encode())
     package = Path(twinhead.__file__).parent
-    for folder in ("backbones", "dataset", "ingest"):
-        for file in sorted((package / folder).rglob("*.py")):
-            seen.update(file.read_bytes())
+    folders = [package / name for name in ("backbones", "dataset", "ingest")]
+    engines = [package / name for name in ("engine.py", "processor.py")]
+    for file in [*engines, *(file for one in folders for file in sorted(one.rglob("*.py")))]:
+        seen.update(file.read_bytes())
     return seen.hexdigest()
 
 
@@ -116,7 +117,7 @@ def _index(work: Path, settings: params.Params) -> None:
     built = decoding.build(
         layout.scan(work / "root"),
         work / "root",
-        settings.data.image_size,
+        settings.data.side,
         work / "pixels",
         work / "masks",
         work / "decoded.csv",

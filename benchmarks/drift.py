@@ -9,7 +9,7 @@ undisturbed  each of 1,000 simulated days shows DAY good photographs, drawn from
              difference between train and test would count every day.
 slow         good test photographs get darker, softer or shift sideways a little more each day. It
              prints the day on which `drift` says so, and the day on which twice as many good
-             photographs as at first are called defective.
+             photographs as at first are called defective or unknown.
 
     python benchmarks/drift.py FOLDER [FOLDER ...] --work FOLDER [--categories …] [--seed 0]
 """

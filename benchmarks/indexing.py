@@ -9,7 +9,6 @@ the first ones, against one from nothing, and whether both leave the same bytes.
 """
 
 import argparse
-import os
 import shutil
 import statistics
 import tempfile
@@ -19,7 +18,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from twinhead import params, sample
+from twinhead import cores, params, sample
 from twinhead.ingest import decoding, layout
 
 TURNS = 5
@@ -51,7 +50,7 @@ def main(images: int) -> None:
         again = timed(lambda: index(root, kept, size))
         scratch = timed(lambda: index(root, Path(folder) / "scratch", size))
         same = contents(kept) == contents(Path(folder) / "scratch")
-    print(f"{images} images of 1024 × 1024 to {size} × {size}, {os.cpu_count()} cores")
+    print(f"{images} images of 1024 × 1024 to {size} × {size}, {cores.available()} cores")
     for name, taken in seconds.items():
         print(f"  {name:20} {images / statistics.median(taken):6.1f} images/s (median of {TURNS})")
     for name in ("decoding, resizing", "decoding"):
@@ -79,7 +78,7 @@ def bare(paths: list[Path], size: int | None = None) -> None:
         if size:
             picture.resize((size, size), Image.Resampling.BILINEAR)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores.available()) as pool:
         list(pool.map(decode, paths))
 
 

@@ -43,6 +43,7 @@ COLUMNS = {
 
 
 def main(options) -> None:
+    import detector
     import detector_data
 
     from twinhead import params
@@ -52,16 +53,19 @@ def main(options) -> None:
     given = detector_data.prepare(options.folders, work, settings, options.categories)
     python, table = environment(work / "peer"), work / "results/peer.csv"
     table.parent.mkdir(exist_ok=True)
+    version = {"version": detector.code_version(settings)}
     names = sorted(set(given.frame["category"]))
     for seed in options.seeds:
         for name in names:
-            folder = work / f"peer/{name}"
-            if options.few:
-                folder = folder.with_name(f"{name}-{options.few}")
             own = shown(given.of([name]), options.few)
+            digest = sha256(own.frame["sha256"].str.cat().encode()).hexdigest()[:8]
+            folder = work / f"peer/{name}-{digest}"
             write(own, work / "root", folder)
             for way in (*options.ways, "twinhead"):
-                key = {"category": name, "seed": str(seed), "way": way, "few": str(options.few)}
+                key = version | {
+                    "category": name, "seed": str(seed), "way": way, "few": str(options.few),
+                    "photographs": digest,
+                }  # fmt: skip
                 if has(detector_data.read(table), key):
                     continue
                 started = time.perf_counter()
@@ -71,7 +75,8 @@ def main(options) -> None:
                 rows = [row | judged(own, folder / f"{row['row']}.npz") for row in rows]
                 detector_data.append([key | row for row in rows], table)
                 print(f"{name} {seed} {way}: {time.perf_counter() - started:.0f} s", flush=True)
-    print(described(detector_data.read(table), options, names))
+    rows = detector_data.read(table)
+    print(described(rows[rows["version"] == version["version"]], options, names))
 
 
 def environment(folder: Path) -> Path:
@@ -334,7 +339,7 @@ def cell(values: pd.Series, column: str, digits: int) -> str:
 
 
 def has(rows: pd.DataFrame, key: dict[str, str]) -> bool:
-    return len(rows) > 0 and bool((rows[list(key)] == pd.Series(key)).all(axis=1).any())
+    return set(key) <= set(rows) and bool((rows[list(key)] == pd.Series(key)).all(axis=1).any())
 
 
 def arguments():

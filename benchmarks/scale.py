@@ -30,6 +30,8 @@ POOLED = 4 * 1408
 MAPS = 2 * (40 * 40 * 40 + 20 * 20 * 112 + 10 * 10 * 320)
 """backbones/outputs.py: stage3, stage5 and stage7 in float16."""
 CHROMATICITY = 4 * 2
+TRAIN, VAL, TEST = 0.7, 0.1, 0.2
+"""Shares of the splits, as shipped."""
 STORES, KEY = 6, 42
 """Pixels and five features; bytes of a row in a store's index.json (25,013 for 600 rows)."""
 SHARD = 8 * (1 - (7 / 8) ** 32)
@@ -39,7 +41,7 @@ LISTS = (237_578 + 249_441) / 600
 SPLITS, EXTRACTED, PREDICTIONS = 68_604 / 600, 58_490 / 600, 54_926 / 600
 DESCRIBED = POOLED + MAPS + CHROMATICITY + EXTRACTED
 CROSSFIT, EXPLANATIONS = 70_230 / 416, 11_748 / 121
-MODEL, EDGE, OVERLAYS, PAGE_BYTES = 36_670_242, 36_149_791, 19_948_373 + 345_857, 4_383_768
+MODEL, EDGE, OVERLAYS, PAGE_BYTES = 36_694_332, 36_177_440, 17_730_737 + 346_032, 4_287_952
 """Of fifteen categories; they don't grow with the photographs."""
 RUN = 2 * (MODEL + EDGE) + OVERLAYS + PAGE_BYTES
 """What one experiment leaves in MLflow: the files, and the registered model's own copies."""
@@ -78,22 +80,24 @@ FLOAT, INT8 = 0.0442, 0.0314
 REVIEWED = 0.0494
 """The same: the trained network by OpenVINO, which `review` asks about a folder."""
 EDGE_MEMORY, TRAINED_MEMORY = 340 * MB, 1170 * MB
-START = {"index": 0.09, "split": 0.13, "features": 0.71, "train": 0.55, "evaluate": 0.76,
-         "embed": 1.20, "explain": 0.54, "report": 0.33}  # fmt: skip
+START = {"index": 0.13, "split": 0.13, "features": 0.49, "train": 0.65, "evaluate": 1.19,
+         "embed": 1.14, "explain": 1.18, "report": 0.42}  # fmt: skip
 """GiB, benchmarks/README.md, size.py: the peak of the process where the growth begins; `report`
 with `plots`."""
-GROWTH = {"index": 0.02 * GIB / 4754, "split": 0.17 * GIB / 18_000, "features": 0.01 * GIB / 4754,
-          "train": 0.03 * GIB / 18_000, "explain": 0.03 * GIB / 18_000,
-          "report": 0.04 * GIB / 18_000}  # fmt: skip
-"""Bytes a photograph, from the same tables, whose last digit is 0.01 GiB; `split` before its
-present search, so at most; `features` didn't grow by that digit."""
+RENDERED = 98_000
+"""Photographs between its two columns at 64²: 2,000 and 100,000."""
+GROWTH = {"index": 0.02 * GIB / 4754, "split": 0.25 * GIB / RENDERED,
+          "features": 0.01 * GIB / 4754, "evaluate": 0.26 * GIB / RENDERED,
+          "train": (1.58 * GIB - POOL) / RENDERED - TRAIN * DEVIATION,
+          "embed": 0.09 * GIB / RENDERED, "explain": 0.09 * GIB / RENDERED,
+          "report": 0.14 * GIB / RENDERED}  # fmt: skip
+"""Bytes a photograph, from the same tables, whose last digit is 0.01 GiB; `train` without what is
+counted above; `explain`, which didn't grow, as `embed`; `features` didn't by that digit."""
 
 # ---- Assumed.
 PHOTOGRAPH = 1 * MB
 MASKED = 0.25
 """Share of photographs with a mask, as in the embedded data set."""
-TRAIN, VAL, TEST = 0.7, 0.1, 0.2
-"""params.yaml as shipped."""
 CATEGORIES, EXPERIMENTS = 15, 100
 CORE_PRICE, MEMORY_PRICE, WITH_A_CORE = 0.035, 0.004, 4
 """Dollars an hour for a core and for a GiB, and the GiB that come with each core."""
@@ -149,7 +153,7 @@ class Part:
 
 def grown(stage: str, more: float = 0.0, start: float = 0.0) -> Callable[[float], float]:
     """Bytes of memory: what was measured at the start, and so much for each photograph."""
-    each = GROWTH.get(stage, GROWTH["explain"]) + more
+    each = GROWTH[stage] + more
     return lambda n: START[stage] * GIB + start + each * n
 
 
@@ -295,9 +299,9 @@ HOURS = ("`index`", "`split`: near duplicates", "`features`", "`train`", "`embed
          "`predict`, float")  # fmt: skip
 MEMORY = ("`index`", "`split`: near duplicates", "`features`", "`train`", "`evaluate`",
           "`predict`, float", "`review` of a folder")  # fmt: skip
-MEMORY_UP_TO = {"`index`": 5354, "`features`": 5354, "`split`: near duplicates": 20_000,
-                "`evaluate`": 20_000}  # fmt: skip
-"""Photographs with which the memory was measured; `train`'s never was with the patches' maps."""
+MEMORY_UP_TO = {"`index`": 5354, "`features`": 5354, "`split`: near duplicates": 100_000,
+                "`train`": 100_000, "`evaluate`": 100_000}  # fmt: skip
+"""Photographs with which the memory was measured."""
 TICKS = ["100", "1,000", "10,000", "100,000", "1 million", "10", "100 million"]
 
 

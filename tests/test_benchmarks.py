@@ -163,6 +163,13 @@ def test_bytes_that_the_page_on_scale_counts_are_those_of_the_committed_data_set
         assert stored[path] / images == pytest.approx(counted, rel=0.02), path
     assert stored["models/model.keras"] == pytest.approx(scale.MODEL, rel=0.01)
     assert stored["models/edge"] == pytest.approx(scale.EDGE, rel=0.01)
+    lists = stored["data/catalog.csv"] + stored["data/decoded.csv"]
+    assert lists / 600 == pytest.approx(scale.LISTS, rel=0.02)
+    drawn = sum(
+        stored[path] for path in stored if path.startswith(("reports/heatmaps", "reports/plots"))
+    )
+    assert drawn == pytest.approx(scale.OVERLAYS, rel=0.02)
+    assert stored["reports/index.html"] == pytest.approx(scale.PAGE_BYTES, rel=0.02)
 
 
 def test_the_peer_gets_the_whole_backbone_under_its_own_names():

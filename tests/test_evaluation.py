@@ -131,16 +131,6 @@ def test_the_threshold_lies_half_way_in_log_odds_below_the_best_f1(defective, sc
     assert chosen == pytest.approx(threshold)
 
 
-def test_no_other_threshold_has_a_higher_f1(noisy):
-    truth, scores = noisy["defective"].to_numpy(), noisy["defect_probability"].to_numpy()
-
-    def f1(threshold: float) -> float:
-        return sklearn_metrics.f1_score(truth, scores >= threshold)
-
-    chosen = operating_point.best_f1(truth, scores)
-    assert f1(chosen) == max(f1(threshold) for threshold in np.linspace(0, 1, 201))
-
-
 def test_the_threshold_parts_scores_that_float32_can_hardly_tell_apart():
     close = np.float32([1 - 2**-23, 1 - 2**-24])  # nothing lies between them
     rows = answers([0, 1] * 2, np.tile(close, 2), ["val", "val", "test", "test"])

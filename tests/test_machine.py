@@ -48,3 +48,9 @@ def test_cores_are_counted_also_where_the_system_does_not_say_which_may_be_used(
     assert 1 <= cores.available() <= (os.cpu_count() or 1)
     monkeypatch.delattr(cores.os, "sched_getaffinity")
     assert cores.available() == (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize(("asked", "given"), [("1", 1), ("0", 1), ("9999", None), ("all", None)])
+def test_a_network_takes_the_cores_that_the_environment_names(monkeypatch, asked, given):
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    assert cores.wanted() == (given or cores.available())

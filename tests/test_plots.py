@@ -136,3 +136,17 @@ def test_the_place_of_the_peak_is_enlarged_whole(peak, rows, columns):
     heat[peak] = 1
     found = overlays.around_peak(heat, 80)
     assert [(place.start, place.stop) for place in found] == [rows, columns]
+
+
+def test_a_map_without_a_peak_enlarges_nothing(tmp_path):
+    image, seen = np.random.default_rng(0).integers(0, 256, (24, 24, 3), np.uint8), []
+    for place in ((3, 3), None):
+        heat = np.zeros((12, 12), np.float32)
+        if place:
+            heat[place] = 1
+        overlays.overlay(image, None, heat, 1, "", "", tmp_path / "overlay.png")
+        with Image.open(tmp_path / "overlay.png") as picture:
+            pixels = np.asarray(picture.convert("RGB"), int)
+        middle = pixels[100:300, int(0.4 * pixels.shape[1]) : int(0.55 * pixels.shape[1])]
+        seen.append(middle.std())
+    assert seen[0] > 10 and seen[1] == 0

@@ -20,8 +20,17 @@ from twinhead.attribution import localisation
 from twinhead.evaluation import baselines
 from twinhead.ingest import layout, quality
 from twinhead.partition import assignment, duplicates
-from twinhead.report import comparison, embedding_map, mistakes, provenance, threshold, thumbnails
+from twinhead.report import (
+    comparison,
+    embedding_map,
+    loop,
+    mistakes,
+    provenance,
+    threshold,
+    thumbnails,
+)
 from twinhead.report.results import LABELS_CURVE, Results
+from twinhead.review import queue
 
 RESAMPLES = 20
 TAGS = "</title></svg><img src=x onerror=alert(1)>javascript:alert(1)"
@@ -388,6 +397,18 @@ def test_it_shows_what_the_review_would_ask_first(render, predictions):
     asked = set(predictions["path"][predictions["split"] != "test"])
     shown = {unescape(path) for path in re.findall(r"<small>(.*?)</small>", section)}
     assert shown and shown <= asked and "No label of this data set" in section
+
+
+def test_what_is_asked_next_is_ordered_by_the_thresholds_that_decide(render, predictions):
+    """As `review` has it: those of the category that was said."""
+    names = sorted(set(predictions["category"]))
+    taken = predictions.assign(category_predicted=names[0], reviewed="")
+    asked = taken[taken["split"].isin(["train", "val"])]
+    judged = {"threshold": 0.5, "thresholds": dict.fromkeys(names[1:], 0.99)}
+    results = SimpleNamespace(said=taken, judged=judged)
+    expected = queue.order(asked, pd.Series(0.5, asked.index))
+    expected = expected[expected["reason"] != queue.SURE].head(loop.NEXT)
+    assert loop._next(results).index.tolist() == expected.index.tolist()
 
 
 def few_found(test: pd.DataFrame, name: str) -> pd.DataFrame:

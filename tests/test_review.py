@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -345,6 +346,18 @@ def test_a_port_that_cannot_be_is_refused_before_the_network_is_loaded(port, mon
         commands.main()
     assert ended.value.code == 2
     assert capsys.readouterr().err == f"review: error: --port is {port}; expected 0 to 65535\n"
+
+
+def test_a_port_that_is_taken_is_named_before_the_network_is_loaded(monkeypatch, capsys):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(sys, "argv", ["twinhead", "review", "--port", str(port)])
+        with pytest.raises(SystemExit) as ended:
+            commands.main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"review: error: --port {port}: Address already in use\n"
 
 
 def test_an_exported_model_is_refused_and_not_offered(tmp_path, monkeypatch, capsys):

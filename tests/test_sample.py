@@ -99,7 +99,7 @@ def test_the_bytes_are_those_that_other_processors_gave(rendered):
     assert hashlib.sha256(lines.encode()).hexdigest() == EVERYWHERE
 
 
-def test_a_larger_set_repeats_the_smaller_ones_images(rendered):
+def test_an_image_is_what_its_place_size_and_seed_say_whatever_is_beside_it(rendered):
     image = take("screw", "test/scratch_neck", 1, SIZE, 42).image
     assert np.array_equal(image, Image.open(rendered / "screw/test/scratch_neck/001.png"))
 

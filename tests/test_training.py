@@ -261,6 +261,8 @@ def test_memories_that_no_file_could_hold_are_refused_with_the_most(
     training.check(many, marks, model.model_copy(update={"memory": most}))
     with pytest.raises(InputError):
         training.check(many, marks, model.model_copy(update={"memory": most + 2}))
+    for tasks in (["category"], ["defect"]):  # no memory, and one for all
+        training.check(many, marks, model.model_copy(update={"tasks": tasks}))
 
 
 def test_what_is_checked_is_what_the_memories_take() -> None:

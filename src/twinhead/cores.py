@@ -4,11 +4,12 @@ import os
 
 
 def available() -> int:
-    """How many cores this process may use; all of the machine's where nothing says otherwise.
-
-    OMP_NUM_THREADS, where it is set, says how many of them: Spark sets it for each of its workers.
-    """
+    """How many cores this process may use; all of the machine's where nothing says otherwise."""
     known = hasattr(os, "sched_getaffinity")  # not on macOS, nor on Windows
-    own = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return min(own, max(1, int(wanted))) if wanted.isdecimal() else own
+    return len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+
+
+def wanted() -> int:
+    """How many of them a network may use: OMP_NUM_THREADS, as Spark sets it for its workers."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return min(available(), max(1, int(asked))) if asked.isdecimal() else available()

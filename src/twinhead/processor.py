@@ -53,14 +53,14 @@ class Network:
 
     @cached_property
     def _together(self) -> Any:
-        return self._compile(min(cores.available(), STREAMS))
+        return self._compile(min(cores.wanted(), STREAMS))
 
     def _compile(self, streams: int) -> Any:
         """A queue for so many images at a time; a single one has all cores."""
         hints = self._openvino.properties.hint
         settings = {
             hints.inference_precision: self._openvino.Type.f32,  # its default may be bfloat16
-            self._openvino.properties.inference_num_threads: cores.available(),
+            self._openvino.properties.inference_num_threads: cores.wanted(),
             self._openvino.properties.num_streams: streams,
             hints.enable_cpu_pinning: False,  # other programs may be on the first cores, too
         }

@@ -135,7 +135,7 @@ class Writer:
         content = {"dtype": self.dtype.str, "shape": self.shape, "shards": self.shards}
         with files.whole(self.path / INDEX) as part:
             part.write_text(json.dumps(content) + "\n", encoding="utf-8")
-        listed = _listed(self.path)
+        listed = {INDEX, *(f"{shard}.npy" for shard, _ in self.shards)}
         for file in self.path.iterdir():
             if file.name not in listed:
                 files.remove(file)

@@ -281,8 +281,10 @@ def check(frame: pd.DataFrame, split: pd.Series, settings: params.Model) -> Sequ
     InputError where the train split holds no good image, for the paper's network where it holds
     none that is defective, and where the memories of all categories wouldn't fit in a file.
     """
-    if not settings.is_from_scratch:
-        _check_memory(frame["category"].nunique(), settings.memory)
+    if not settings.is_from_scratch and "defect" in settings.tasks:
+        _check_memory(
+            frame["category"].nunique() if "category" in settings.tasks else 1, settings.memory
+        )
     kinds = set(frame["defective"][split == splits.TRAIN])
     if "defect" not in settings.tasks or kinds == {0, 1}:
         return settings.tasks

@@ -74,6 +74,8 @@ def overlay(
         marked.imshow(image)
         marked.contour(mask, [0.5], colors=["#00e5ff"], linewidths=1.2)
         marked.set_title("true defect (mask)", weight="normal", size=9)
+    elif heat.max() <= heat.min():
+        marked.set_title("no mask, and no peak", weight="normal", size=9)
     else:
         rows, columns = around_peak(heat, len(image))
         marked.imshow(image[rows, columns])

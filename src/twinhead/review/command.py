@@ -2,6 +2,7 @@
 
 import contextlib
 import getpass
+import socket
 import webbrowser
 from argparse import Namespace
 from pathlib import Path
@@ -10,6 +11,7 @@ from twinhead import errors, params, paths, stage
 from twinhead.errors import InputError
 from twinhead.export import manifest
 from twinhead.ingest import answers
+from twinhead.review import HOST
 from twinhead.serving import ARTIFACTS, formats
 from twinhead.serving.photographs import find
 
@@ -18,8 +20,7 @@ def review(options: Namespace) -> int:
     """Ask about photographs until the reviewer ends it. Raises InputError where that can't be."""
     if options.folder is not None and not options.folder.is_dir():
         raise InputError(f"{options.folder}: no such folder; expected one of photographs")
-    if not 0 <= options.port <= 65_535:
-        raise InputError(f"--port is {options.port}; expected 0 to 65535")
+    _check_port(options.port)
     given = answers.read(paths.ANSWERS)
     who = _name(options.who or _user())
     of_registry = Path(options.model).resolve() != paths.MODEL.resolve()
@@ -51,11 +52,7 @@ def review(options: Namespace) -> int:
         return 0
     root = Path(settings.data.root) if settings is not None else None
     sitting = server.Review(candidates, who, paths.ANSWERS, paths.REVIEWED, root)
-    try:
-        opened = server.Server(sitting, options.port)
-    except OSError as error:
-        raise InputError(f"--port {options.port}: {error.strerror}") from None
-    with opened as served:
+    with server.Server(sitting, options.port) as served:
         print(f"review: {len(candidates.table):,} photographs to ask about")
         print(f"review: {served.address}", flush=True)
         if options.open:
@@ -72,6 +69,18 @@ def review(options: Namespace) -> int:
             " null takes all"
         )
     return 0
+
+
+def _check_port(port: int) -> None:
+    """Before the network is loaded and photographs are looked at, which may take minutes."""
+    if not 0 <= port <= 65_535:
+        raise InputError(f"--port is {port}; expected 0 to 65535")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does it
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise InputError(f"--port {port}: {error.strerror}") from None
 
 
 def _user() -> str:

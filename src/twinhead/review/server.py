@@ -24,10 +24,9 @@ from PIL import Image
 from twinhead import errors, paths, templating
 from twinhead.dataset.catalog import GOOD
 from twinhead.ingest import answers, images
-from twinhead.review import photographs, record
+from twinhead.review import HOST, photographs, record
 from twinhead.review.photographs import Candidates
 
-HOST = "127.0.0.1"
 MAX_BODY = 10_000
 """Bytes that the page sends at most."""
 QUALITY = 88

@@ -59,8 +59,9 @@ def write(metadata: Metadata, path: Path) -> None:
 
 
 def read(path: Path) -> Metadata:
-    """Raises InputError naming the file if it holds something else."""
+    """Raises InputError naming the file if it is missing or holds something else."""
+    found = files.read_json(path)
     try:
-        return Metadata(**files.read_json(path))
-    except (TypeError, ValueError):
+        return Metadata(**found)
+    except TypeError:
         raise InputError(f"{path}: not the metadata of a twinhead model") from None

@@ -4,6 +4,7 @@ Its Python needs NumPy, Pillow and OpenVINO; PyArrow where something lies in S3.
 modules come with the job.
 """
 
+import errno
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from twinhead.spark.places import File, Place
 
 TOGETHER = 64
 """Photographs that are held at a time, decoded."""
+OF_THE_NAME = (errno.ENAMETOOLONG, errno.EINVAL, errno.ENOTDIR, errno.EISDIR)
+"""Errors that no other try would mend: a photograph's heat map can't have this name."""
 READERS = 4
 """Photographs that are read and decoded side by side: a store such as S3 keeps each one waiting."""
 DIGITS = 16
@@ -117,6 +120,8 @@ def _draw(
     name = f"{work.source.below(path)}.{(one.digest or '')[:DIGITS]}{HEATED}"
     try:
         place.put(name, png)
-    except OSError as error:  # such as a name that is too long; the photograph has its answer
-        return None, f"its heat map can't be written ({error.strerror or error})"
+    except OSError as error:
+        if error.errno not in OF_THE_NAME:
+            raise  # the place fails: Spark tries again, and the run can be gone on with
+        return None, f"its heat map can't be written ({error.strerror})"
     return place.uri(name), None
