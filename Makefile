@@ -67,14 +67,17 @@ lock: ## Renew the lock files from pyproject.toml (for maintainers)
 	$(BIN)/python -m pip uninstall --quiet --yes twinhead
 	$(BIN)/python -m pip list --format=freeze --exclude pip --exclude setuptools | grep -vxFf requirements.lock | grep -vxFf requirements-services.lock > requirements-spark.lock
 
+FOR_UV := --quiet --cache-dir $(VENV)/uv --python $(BIN)/python
+FOR_PIP := --quiet --disable-pip-version-check
+OURS := --no-deps --no-build-isolation --editable .
+
 # uv installs in a fifth of pip's time; where it can't (a mirror that only pip knows), pip does. Its cache lies
 # beside what it installs, so that the files are linked, and goes: elsewhere it would be a second copy, of 3 GB.
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(UV) && \
-	(trap 'rm -rf $(VENV)/uv' EXIT; $(BIN)/uv pip install --quiet --cache-dir $(VENV)/uv --python $(BIN)/python --requirement requirements.lock) || \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	(trap 'rm -rf $(VENV)/uv' EXIT; $(BIN)/uv pip install $(FOR_UV) --requirement requirements.lock && $(BIN)/uv pip install $(FOR_UV) $(OURS)) || \
+	($(BIN)/python -m pip install $(FOR_PIP) --requirement requirements.lock && $(BIN)/python -m pip install $(FOR_PIP) $(OURS))
 	touch $@
 
 # What only the tests of the services, or of Spark, need: on top of all else, so that nothing else can need it.
