@@ -88,7 +88,7 @@ def write(
             metrics["calibration_images"] = len(rows)
             reason = "; ".join(parity.failures(metrics[INT8]))
             if reason:
-                reason = f"int8 answers otherwise: {reason}"
+                reason = f"int8 answers otherwise on {len(val)} val images: {reason}"
             else:
                 conversion.save(small, folder, INT8)
     kept = [FLOAT] if reason else [FLOAT, INT8]
