@@ -689,10 +689,10 @@ def code_version(settings: params.Params) -> str:
     """Name the code and the params that decide the figures."""
     seen = sha256(settings.model_dump_json(exclude={"sample", "tracking"}).encode())
     package = REPOSITORY / "src/twinhead"
-    files_ = [file for folder in DECIDING for file in sorted((package / folder).rglob("*.py"))]
-    files_ += [package / name for name in ("engine.py", "processor.py")]
-    files_ += [REPOSITORY / "benchmarks" / name for name in BESIDE]
-    for file in files_:
+    deciding = [file for folder in DECIDING for file in sorted((package / folder).rglob("*.py"))]
+    deciding += [package / name for name in ("engine.py", "processor.py")]
+    deciding += [REPOSITORY / "benchmarks" / name for name in BESIDE]
+    for file in deciding:
         seen.update(file.read_bytes())
     return seen.hexdigest()[:8]
 

@@ -25,6 +25,12 @@ def missing(path: object) -> InputError:
     return InputError(f"{path} is missing; run `dvc repro` or `dvc checkout` first")
 
 
+def no_model(place: object) -> InputError:
+    """Of a model that `--model` names, or would name."""
+    remedy = "run `dvc repro` or `dvc checkout`, or name another with --model"
+    return InputError(f"{place} is missing; {remedy}")
+
+
 def not_installed(name: str | None, extra: str = "pipeline") -> str:
     """What to say of a library that one of the extras would bring."""
     return f"{name} isn't installed: in a clone of Twinhead, pip install '.[{extra}]'"

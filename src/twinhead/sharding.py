@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from twinhead import files
-from twinhead.dataset.store import INDEX
+from twinhead.dataset.store import INDEX, Store
 from twinhead.errors import InputError
 
 MEAN, MOST = 8, 32
@@ -156,11 +156,10 @@ class Writer:
 
 
 def _listed(path: Path) -> set[str]:
-    """The names of a store's files, by its index: none where that is missing or broken."""
+    """The names of a store's shards; none where it is missing or isn't whole."""
     try:
-        shards = json.loads((path / INDEX).read_text(encoding="utf-8"))["shards"]
-        return {INDEX, *(f"{shard}.npy" for shard, _ in shards)}
-    except (OSError, ValueError, TypeError, KeyError):
+        return {f"{shard}.npy" for shard, _ in Store(path).shards}
+    except (InputError, OSError):
         return set()
 
 

@@ -90,9 +90,7 @@ def _load(place: Path) -> Answering:
 
         return edge.load(place)
     if not place.exists():
-        raise InputError(
-            f"{place} is missing; run `dvc repro` or `dvc checkout`, or name another with --model"
-        )
+        raise errors.no_model(place)
     with _needing(str(place)), stage.loading():
         from twinhead.serving import predictor
     return predictor.load(place)

@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from twinhead import engine, paths
+from twinhead import engine, errors, paths
 from twinhead.attribution import gradcam, maps
 from twinhead.errors import InputError
 from twinhead.export import decisions
@@ -125,9 +125,7 @@ def load(place: Path) -> Predictor:
             raise InputError(f"{place}: not a folder of an MLflow model of twinhead")
         return Predictor(network.load(file), metadata.read(known))
     if not place.is_file():
-        raise InputError(
-            f"{place} is missing; run `dvc repro` or `dvc checkout`, or name another with --model"
-        )
+        raise errors.no_model(place)
     if place.name != paths.MODEL.name:
         # The threshold in metrics/ was chosen for that one; another's would be wrong unnoticed.
         raise InputError(f"{place}: expected {paths.MODEL}, the one that the pipeline has judged")
