@@ -44,6 +44,8 @@ from twinhead.model.readings import COARSE, FINE, LEARNED, READINGS
 REPOSITORY = Path(__file__).resolve().parents[1]
 FOLDS, REDRAWN, EXTRACTED = 3, 2_000, 8
 STAGES = ("stage2", "stage3", "stage4", "stage5", "stage6", "stage7")
+STRIDE_8 = "stage3 at stride 8"
+"""The one map that is kept on its own grid, too; the others on stage5's, of stride 16, at most."""
 LITE = {
     # Tan and Le's rule for width and depth; the first and the last stage keep their depth in Lite.
     "lite1": ((1, 3, 3, 4, 4, 5, 1), (16, 24, 40, 80, 112, 192, 320)),
@@ -60,6 +62,10 @@ class Memory:
     backbone: str = "lite0"
     neighbours: int = 1
     """A fine patch is the mean of so many by so many cells."""
+    room: float = 1.0
+    """How many fine patches are kept, of `model.memory`."""
+    share: float = readings.SHARE[FINE]
+    """Of a photograph's fine patches, the oddest ones, whose mean is its reading."""
 
 
 SHIPPED = "as shipped"
@@ -73,6 +79,14 @@ MEMORIES = {
     "with stage6 in the coarse patches": Memory(coarse={"stage6": 1.0, "stage7": 1.0}),
     "stage7 in the fine patches": Memory({"stage3": 0.5, "stage5": 1.0, "stage7": 1.0}, {}),
     "3 × 3 cells averaged": Memory(neighbours=3),
+    "fine patches of stride 8": Memory(fine={STRIDE_8: 0.5, "stage5": 1.0}),
+    "fine patches of stride 8, the oddest 4 of 1,600": Memory(
+        fine={STRIDE_8: 0.5, "stage5": 1.0}, share=readings.SHARE[FINE] / 4
+    ),
+    "stride 8, the oddest 4, half the memory": Memory(
+        fine={STRIDE_8: 0.5, "stage5": 1.0}, share=readings.SHARE[FINE] / 4, room=0.5
+    ),
+    "stride 16, the oddest patch alone": Memory(share=0),
     "EfficientNet-Lite1": Memory(backbone="lite1"),
     "EfficientNet-Lite2": Memory(backbone="lite2"),
 }
@@ -117,10 +131,11 @@ def main(folders: list[Path], work: Path, names: list[str] | None, wheels: list[
 
 
 def described(given: Photographs, work: Path, wheel: Path | None) -> dict[str, np.ndarray]:
-    """The backbone's maps of every photograph, none finer than stage5's grid: float16, by name."""
+    """The backbone's maps of every photograph, as `_trunk` gives them: float16, by name."""
     size = given.source.pixels.shape[1]
-    describe = engine.fastest(_trunk(size, wheel))
-    seen = sha256(f"{size} {engine.version(describe)}".encode())
+    trunk = _trunk(size, wheel)
+    describe = engine.fastest(trunk)
+    seen = sha256(f"{size} {engine.version(describe)} {sorted(trunk.output)}".encode())
     seen.update(given.frame["sha256"].str.cat().encode())
     seen.update(wheel.read_bytes() if wheel else weights.SHA256.encode())
     kept = work / f"maps-{seen.hexdigest()[:16]}"
@@ -138,10 +153,11 @@ def described(given: Photographs, work: Path, wheel: Path | None) -> dict[str, n
                             (len(given.frame), *values.shape[1:]),
                         )  # fmt: skip
                     stores[name][rows] = values[: len(rows)]
-    return {name: np.load(kept / f"{name}.npy", mmap_mode="r") for name in STAGES}
+    return {name: np.load(kept / f"{name}.npy", mmap_mode="r") for name in trunk.output}
 
 
 def _trunk(size: int, wheel: Path | None) -> keras.Model:
+    """From images to the maps of STAGES, none finer than stage5's grid, and STRIDE_8."""
     image = keras.Input((size, size, 3))
     if wheel is None:
         maps = efficientnet_lite0.build(image)
@@ -162,7 +178,7 @@ def _trunk(size: int, wheel: Path | None) -> keras.Model:
         name: layers.AveragePooling2D(-(-maps[name].shape[1] // finest), padding="same")(maps[name])
         for name in STAGES
     }
-    return keras.Model(image, coarsened)
+    return keras.Model(image, coarsened | {STRIDE_8: maps["stage3"]})
 
 
 def _tensors(wheel: Path) -> dict[str, np.ndarray]:
@@ -191,9 +207,10 @@ def remembered(
     maps: (n, height, width, channels) each. truth, fold: (n,), integers.
     """
     score, fine = np.zeros(len(truth)), np.empty(0)
-    for name, shares, room, cells in (
-        (FINE, way.fine, capacity, way.neighbours), (COARSE, way.coarse, capacity // 2, 1)
-    ):  # fmt: skip
+    for name, shares, room, cells, share in (
+        (FINE, way.fine, round(way.room * capacity), way.neighbours, way.share),
+        (COARSE, way.coarse, capacity // 2, 1, readings.SHARE[COARSE]),
+    ):
         if not shares:
             continue
         patches = _joined(maps, shares, truth == 0, cells)
@@ -203,12 +220,10 @@ def remembered(
             kept = memory.fit(iter(flat[(fold != part) & (truth == 0)]), room)
             for place in np.flatnonzero(fold == part):
                 found[place] = memory.distances(flat[place], kept).reshape(height, width)
-        ring = readings.rings(height, width, readings.RINGS[name])
-        good = found[truth == 0]
-        usual = np.array([np.quantile(good[:, ring == number], fitting.QUANTILE)
-                          for number in np.unique(ring)])  # fmt: skip
-        found /= np.maximum(usual / usual[-1], 1)[ring]
-        reading = np.log(np.maximum(readings.top_mean(found, readings.SHARE[name]), 1e-6))
+        rings = readings.RINGS[name] * (2 if STRIDE_8 in shares else 1)
+        ring = readings.rings(height, width, rings)
+        found /= readings.ring_levels(found[truth == 0], ring)[ring]
+        reading = np.log(np.maximum(readings.top_mean(found, share), 1e-6))
         usual_reading = reading[truth == 0]
         weight = stacking.PRIOR[READINGS.index(name)]
         score += weight * (reading - usual_reading.mean()) / max(usual_reading.std(), 1e-6)
