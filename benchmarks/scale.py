@@ -38,10 +38,10 @@ SHARD = 8 * (1 - (7 / 8) ** 32)
 """Rows of a shard, on average: sharding.MEAN and MOST. The embedded data set has 7.1."""
 LISTS = (237_578 + 249_441) / 600
 """catalog.csv and decoded.csv of the embedded data set, in dvc.lock; so the next ones."""
-SPLITS, EXTRACTED, PREDICTIONS = 68_604 / 600, 58_490 / 600, 54_926 / 600
+SPLITS, EXTRACTED, PREDICTIONS = 68_604 / 600, 58_490 / 600, 54_894 / 600
 DESCRIBED = POOLED + MAPS + CHROMATICITY + EXTRACTED
-CROSSFIT, EXPLANATIONS = 70_230 / 416, 11_748 / 121
-MODEL, EDGE, OVERLAYS, PAGE_BYTES = 36_694_332, 36_177_440, 17_730_737 + 346_032, 4_287_952
+CROSSFIT, EXPLANATIONS = 70_331 / 416, 11_328 / 121
+MODEL, EDGE, OVERLAYS, PAGE_BYTES = 38_732_039, 38_234_115, 17_722_898 + 346_032, 4_295_021
 """Of fifteen categories; they don't grow with the photographs."""
 RUN = 2 * (MODEL + EDGE) + OVERLAYS + PAGE_BYTES
 """What one experiment leaves in MLflow: the files, and the registered model's own copies."""
@@ -51,7 +51,7 @@ DEVIATION = POOLED * (1 + 2 / 3)
 """The same: the pooled features, and the two folds of them that a head learns from."""
 POOL = 2 * 250_000 * 320 * 4
 """model/memory.py: the patches that are chosen from at a time, and their joined copy."""
-LOOKED_AT = 4 * 20 * 20 + POOLED
+LOOKED_AT = 4 * 40 * 40 + POOLED
 """review/photographs.py keeps this of each photograph of a folder."""
 RESUMED, WATCHED = 8, 8
 """docs/edge.md: what `predict --resume` and `watch` remember of each photograph."""

@@ -26,7 +26,7 @@ def train() -> None:
     frame, split = catalog.read(paths.CATALOG), splits.read(paths.SPLITS)
     images, masks = pixels.load(paths.PIXELS), pixels.load_masks(paths.MASKS, frame)
     source = inference.source(settings.model, images, features.load(paths.FEATURES))
-    training.check(frame, split, settings.model)
+    training.check(frame, split, settings.model, settings.data.side)
     with tracking.running("train", settings) as live:
         result = training.train(
             source.inputs,

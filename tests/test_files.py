@@ -104,5 +104,8 @@ def test_what_is_no_json_is_refused_by_name(tmp_path):
     with pytest.raises(InputError, match=r"metrics.json is missing; run `dvc repro`"):
         files.read_json(tmp_path / "metrics.json")
     (tmp_path / "metrics.json").write_text('{\n<<<<<<< HEAD\n"auroc": 1\n}')
-    with pytest.raises(InputError, match=r"metrics.json: not JSON \(.* line 2 column 1"):
+    with pytest.raises(InputError, match=r"metrics.json: not JSON \(git's conflict markers"):
+        files.read_json(tmp_path / "metrics.json")
+    (tmp_path / "metrics.json").write_text('{\n"auroc" 1\n}')
+    with pytest.raises(InputError, match=r"metrics.json: not JSON \(.* line 2 column 9"):
         files.read_json(tmp_path / "metrics.json")

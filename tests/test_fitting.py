@@ -11,6 +11,7 @@ from twinhead import params
 from twinhead.dataset import splits
 from twinhead.evaluation import operating_point
 from twinhead.model import (
+    detail,
     detector,
     fitting,
     heads,
@@ -206,6 +207,90 @@ def test_a_patch_far_from_all_good_ones_is_unknown_whatever_the_labels_have_taug
     # So are cross-fitted ones: the corner of these defects lies far from all good ones.
     bad = table["unusual"][(given.defective == 1) & (given.category == 0)]
     assert bad.min() > 2 * table["unusual"][rows].median()
+
+
+def test_a_patch_that_is_usual_elsewhere_is_hot_at_the_wrong_place(model):
+    """Good ones are bright on the left and dark on the right; in one, two cells are exchanged."""
+    given = data([(60, 3), (8, 0), (1, 0), (0, 2)])
+    own, finest = given.category == 0, given.maps["stage3"].copy()
+    finest[own] = np.random.default_rng(2).normal(0, 0.1, (own.sum(), 4, 4, WIDTHS["stage3"]))
+    finest[own, :, :2] += 3
+    finest[(given.defective == 1) & own] += 50  # of defects nothing is taken for good
+    given = replace(given, maps=given.maps | {"stage3": finest})
+    fit(model, given)
+    layer = model.get_layer("detail_distance")
+    good = own & (given.defective == 0)
+    np.testing.assert_allclose(
+        np.asarray(layer.mean, np.float32)[0], finest[good].mean(axis=0, dtype=float), atol=2e-3
+    )
+    model.get_layer("category_logits").bias.assign(50.0 * np.eye(CATEGORIES)[0])
+    changed = finest.copy()
+    changed[0, 1, 0], changed[0, 1, 3] = finest[0, 1, 3], finest[0, 1, 0]
+    before, after = (
+        answers(model, replace(given, maps=given.maps | {"stage3": x}))["anomaly_map"][0]
+        for x in (finest, changed)
+    )
+    hotter = after - before > 1
+    assert {tuple(cell) for cell in np.argwhere(hotter)} == {(1, 0), (1, 3)}
+
+
+def test_a_place_is_compared_with_the_other_folds_photographs():
+    given = data([(6, 0), (1, 0), (0, 0), (0, 0)])
+    rows, fold = np.arange(6), np.array([0, 0, 1, 1, 2, 2])
+    mean, others = detail._means_of_places(given, rows, fold)
+    finest = given.maps["stage3"].astype(float)
+    np.testing.assert_allclose(mean, finest[rows].mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(others[1], finest[[0, 1, 4, 5]].mean(axis=0), atol=1e-5)
+    apart = np.concatenate(list(detail._from_places(given, rows, fold, others)))
+    np.testing.assert_allclose(apart[2], finest[2] - others[1], atol=1e-5)
+
+
+def test_photographs_of_one_fold_tell_no_place_from_another():
+    given = data([(6, 0), (1, 0), (0, 0), (0, 0)])
+    for rows in (np.arange(6), np.array([6])):
+        mean, others = detail._means_of_places(given, rows, np.ones(len(rows), int))
+        assert np.ptp(mean, axis=(0, 1)).max() == 0 and (others == mean).all()
+        white = detail._whitening_of_places(given, rows, np.ones(len(rows), int), others)
+        assert np.isfinite(white).all() and np.linalg.cond(white) < 100
+
+
+def test_the_level_of_a_category_of_one_lot_is_that_of_the_others(model):
+    """Copies of one photograph lie next to each other, and say nothing of the next one."""
+    given = data([(60, 0), (6, 0), (60, 0), (1, 0)])
+    finest, copies = given.maps["stage3"].copy(), np.flatnonzero(given.category == 1)
+    noise = np.random.default_rng(0).normal(0, 0.01, finest[copies].shape)
+    finest[copies] = finest[copies[0]] + noise
+    group = given.group.copy()
+    group[copies] = group[copies[0]]
+    fit(model, replace(given, maps=given.maps | {"stage3": finest}, group=group))
+    layer = model.get_layer("detail_reading")
+    for level in (np.asarray(layer.mean)[:, 0], np.asarray(layer.scale)[:, 0]):
+        assert level[1] == pytest.approx(np.median(level[[0, 2]]), rel=1e-5)
+    place = np.asarray(model.get_layer("detail_distance").mean)[1]
+    assert (place == place[0, 0]).all()
+
+
+def test_a_detail_of_more_photographs_than_are_taken_is_of_some_from_all_over(model, monkeypatch):
+    given = data([(30, 0), (6, 0), (2, 0), (1, 0)])
+    monkeypatch.setattr(detail, "PHOTOGRAPHS", 4)
+    fit(model, given)
+    some = given.maps["stage3"][[0, 10, 19, 29]].astype(float)
+    np.testing.assert_allclose(
+        np.asarray(model.get_layer("detail_distance").mean, np.float32)[0],
+        some.mean(axis=0),
+        atol=2e-3,
+    )
+
+
+@pytest.mark.parametrize("constant", [0.0, 3.0])
+def test_a_finest_grid_that_never_varies_breaks_nothing(model, constant):
+    given = data([(6, 0), (6, 0), (2, 0), (1, 0)])
+    flat = replace(
+        given, maps=given.maps | {"stage3": np.full_like(given.maps["stage3"], constant)}
+    )
+    fit(model, flat)
+    assert np.isfinite(answers(model, given)["anomaly_map"]).all()
+    assert np.abs(answers(model, flat)["anomaly_map"]).max() < 1e3
 
 
 def test_values_that_go_together_in_good_photographs_are_unknown_apart(model):

@@ -265,7 +265,9 @@ def test_a_heat_map_lies_over_the_photograph_in_its_proportions(model, tmp_path)
     data = save(image, tmp_path / "a.png").read_bytes()
     pixels = images.decode(data, "a", model.size)[None]
     (heat,) = model.heat(pixels)
-    assert heat.shape == model.model.output["anomaly_map"].shape[1:]  # a number for each patch
+    assert (
+        heat.shape == model.model.output["anomaly_map"].shape[1:]
+    )  # a number for each of the finest patches
     drawn = np.asarray(Image.open(io.BytesIO(model.draw(data, "a", heat))))
     assert drawn.shape == image.shape
 

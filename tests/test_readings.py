@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from twinhead.model import patch_networks, readings
-from twinhead.model.readings import COARSE, FINE, LEARNED, POOLED, READINGS
+from twinhead.model.readings import COARSE, DETAIL, FINE, LEARNED, POOLED, READINGS
 
 IMAGES, CATEGORIES = 6, 3
 CATEGORY = np.array([0, 1, 2, 0, 1, 2], np.int32)
@@ -42,7 +42,7 @@ def test_no_floor_holds_the_memory():
 
 
 def test_a_map_is_the_readings_mean_by_their_weights_from_their_floors_up():
-    layer = readings.Combine(2, [FINE, LEARNED], {FINE: -3.0, LEARNED: -3.0}, mean=True)
+    layer = readings.Combine(2, [FINE, LEARNED], {LEARNED: readings.MAP_FLOORS[LEARNED]}, mean=True)
     maps = [np.full((2, 1, 1, 1), value, np.float32) for value in (5, -100)]
     category = np.array([0, 1], np.int32)
     layer([*maps, category])
@@ -145,6 +145,39 @@ def test_the_mahalanobis_distance_is_that_of_the_category_s_own_covariance():
     apart = asked[0] - known.mean(axis=0)
     expected = [np.sqrt(apart @ inverse @ apart / 3), 0]
     np.testing.assert_allclose(np.asarray(layer(given))[:, 0], expected, rtol=1e-4)
+
+
+def test_a_patch_is_compared_with_good_ones_at_its_place_by_its_category_s_covariance():
+    rng = np.random.default_rng(0)
+    layer = readings.PatchMahalanobis(CATEGORIES)
+    x = rng.normal(0, 2, (IMAGES, 3, 5, 4)).astype(np.float16)
+    layer([x, CATEGORY])
+    mean = rng.normal(0, 1, (CATEGORIES, 3, 5, 4)).astype(np.float16)
+    spread = rng.normal(0, 1, (CATEGORIES, 4, 4)) + 3 * np.eye(4)
+    covariance = spread @ spread.transpose(0, 2, 1)
+    layer.mean.assign(mean)
+    layer.whitening.assign(np.linalg.cholesky(np.linalg.inv(covariance)))
+    found = np.asarray(layer([x, CATEGORY]))
+    assert found.shape == (IMAGES, 3, 5)
+    for image, row, column in ((0, 0, 0), (1, 2, 4), (5, 1, 2)):
+        category = CATEGORY[image]
+        apart = x[image, row, column].astype(float) - mean[category, row, column]
+        squared = apart @ np.linalg.inv(covariance[category]) @ apart / 4
+        assert found[image, row, column] == pytest.approx(np.sqrt(squared), rel=1e-4)
+
+
+def test_a_map_is_enlarged_between_its_cells():
+    ramp = np.arange(4, dtype=np.float32)[None, None, :, None].repeat(2, axis=1)
+    found = np.asarray(readings.Enlarged(3, 8)(ramp))[..., 0]
+    assert found.shape == (1, 3, 8)
+    np.testing.assert_allclose(found[0, 1], [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3], atol=1e-6)
+
+
+def test_a_detail_counts_its_share_beside_a_whole_and_cannot_blot_it_out():
+    layer = readings.Sharpened(0.5, (-6.0, -6.0))
+    found = layer([np.float32([6, 6, -9, -9]), np.float32([3, -100, 3, -100])])
+    np.testing.assert_allclose(found, [5, 2, -3, -6])
+    assert readings.MAP_FLOORS[FINE] == readings.MAP_FLOORS[DETAIL]
 
 
 def test_the_layers_are_kept_under_names_of_ours():

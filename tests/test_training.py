@@ -256,19 +256,27 @@ def test_memories_that_no_file_could_hold_are_refused_with_the_most(
     many = pd.concat([built.frame.assign(category=f"{number}") for number in range(90)])
     marks = pd.concat([split] * 90)
     with pytest.raises(InputError, match="of 90 categories .*expected at most ([0-9]+)") as told:
-        training.check(many, marks, model)
+        training.check(many, marks, model, 320)
     most = int(str(told.value).rsplit(" ", 1)[1])
-    training.check(many, marks, model.model_copy(update={"memory": most}))
+    training.check(many, marks, model.model_copy(update={"memory": most}), 320)
     with pytest.raises(InputError):
-        training.check(many, marks, model.model_copy(update={"memory": most + 2}))
+        training.check(many, marks, model.model_copy(update={"memory": most + 2}), 320)
     for tasks in (["category"], ["defect"]):  # no memory, and one for all
-        training.check(many, marks, model.model_copy(update={"tasks": tasks}))
+        training.check(many, marks, model.model_copy(update={"tasks": tasks}), 320)
+    # At 2,048 pixels a side a category's places alone have 5.2 MB.
+    with pytest.raises(InputError, match="at 2048 pixels .*expected at most"):
+        training.check(many, marks, model.model_copy(update={"memory": most}), 2048)
+    more = pd.concat([many.assign(category=many["category"] + text) for text in "abc"])
+    with pytest.raises(InputError, match="expected smaller photographs"):
+        training.check(more, pd.concat([marks] * 3), model, 2048)
 
 
-def test_what_is_checked_is_what_the_memories_take() -> None:
-    given = network.build(SHIPPED.model.model_copy(update={"memory": 30}), 64, 3, 0)
+@pytest.mark.parametrize("side", [64, 100])
+def test_what_is_checked_is_what_the_good_patches_take(side: int) -> None:
+    given = network.build(SHIPPED.model.model_copy(update={"memory": 30}), side, 3, 0)
     kept = [given.get_layer(f"{name}_distance").memory for name in ("fine", "coarse")]
-    assert sum(np.asarray(x).nbytes for x in kept) == detector.memory_bytes(3, 30)
+    kept.append(given.get_layer("detail_distance").mean)
+    assert sum(np.asarray(x).nbytes for x in kept) == detector.memory_bytes(3, 30, side)
 
 
 def test_a_loss_that_is_no_number_ends_the_training_with_the_epochs_before_kept(

@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # a small machine has none
     import pandas as pd
 
 BLOCK = 2**20
+CONFLICT = "\n<<<<<<< "
+"""How git begins what a merge left to decide."""
 _parsing = threading.RLock()
 
 
@@ -109,12 +111,15 @@ def write_table(table: "pd.DataFrame", path: Path) -> None:
 
 def read_json(path: Path) -> Any:
     """What a JSON file holds. Raises InputError naming it if it is missing or isn't JSON."""
+    text = ""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        return json.loads(text)
     except FileNotFoundError:
         raise errors.missing(path) from None
-    except ValueError as error:  # a merge that git left unfinished, for one
-        raise InputError(f"{path}: not JSON ({error})") from None
+    except ValueError as error:
+        why = "git's conflict markers are in it" if CONFLICT in f"\n{text}" else error
+        raise InputError(f"{path}: not JSON ({why})") from None
 
 
 def write_json(content: dict, path: Path) -> None:

@@ -15,8 +15,8 @@ def maps(
 ) -> Iterator[np.ndarray]:
     """Yield one heat map after the other, (height, width), float32; the higher, the odder.
 
-    A network that reads patches gives its anomaly map, a number for each patch; Grad-CAM one for
-    each pixel, from 0 up. head and method as `explain` has them in params.yaml.
+    A network that reads patches gives its anomaly map, a number for each of the finest ones;
+    Grad-CAM one for each pixel, from 0 up. head and method as `explain` has them in params.yaml.
     """
     if of_patches(model, head, method):
         for answer in inference.answers(model, given, rows):

@@ -12,7 +12,7 @@ from keras import layers
 from twinhead.backbones import efficientnet_lite0, outputs
 from twinhead.model import memory, readings
 from twinhead.model.patch_networks import PatchNetworks
-from twinhead.model.readings import COARSE, FINE, LEARNED, PEAK, POOLED, READINGS
+from twinhead.model.readings import COARSE, DETAIL, FINE, LEARNED, PEAK, POOLED, READINGS
 
 CHANNELS = {
     f"stage{number}": filters
@@ -23,6 +23,11 @@ WIDTHS = {name: CHANNELS[name] for name in outputs.PATCH_STAGES}
 FINE_MAPS = ("stage3", "stage5")
 COARSE_MAP = "stage7"
 """Those of the fine grid, of stride 16, and that of the coarse grid, of stride 32."""
+DETAIL_MAP, DETAIL_STRIDE = "stage3", 8
+"""That of the heat map's grid."""
+DETAIL_SHARE = 0.5
+"""How much the detail counts in the heat map, where the fine distance counts 1: half, as in the
+memory's patches (fitting.SHARES)."""
 FOLDS = 3
 """Parts of the training images: each is read by what was fitted to the others."""
 NEAR, WIDE = NETWORKS = "near", "wide"
@@ -78,10 +83,10 @@ def attach(
         capacity: fine patches of each category that the memory has room for; of coarse ones half as
             many.
 
-    Returns `defect`, (batch, 1), the calibrated probability; `anomaly_map`, (batch, height, width),
-    in spreads of good photographs, at 0 as odd as their oddest patches; and `unusual`, (batch, 1),
-    the photograph's distance from good ones, by its pooled values, its tint or its oddest patch:
-    above UNUSUAL it is unknown.
+    Returns `defect`, (batch, 1), the calibrated probability; `anomaly_map`, (batch, height, width)
+    of DETAIL_MAP, in spreads of good photographs, at 0 as odd as their oddest patches; and
+    `unusual`, (batch, 1), the photograph's distance from good ones, by its pooled values, its tint
+    or its oddest patch: above UNUSUAL it is unknown.
     """
     categories = probabilities.shape[-1]
     category = readings.Likeliest(dtype="float32", name="likeliest")(probabilities)
@@ -97,7 +102,6 @@ def attach(
         )
         for name, x in (("patch", joined), ("coarse", coarse))
     )
-    height, width = fine_map.shape[1:]
     column = _as_column(fine_map, "distance_column")
     column = readings.Standardise(categories, dtype="float32", name="distance_deviation")(
         [column, category]
@@ -116,7 +120,7 @@ def attach(
 
     standardise = {
         name: readings.Standardise(categories, dtype="float32", name=f"{name}_reading")
-        for name in READINGS
+        for name in (*READINGS, DETAIL)
     }
     logarithm = readings.Logarithm(dtype="float32", name="logarithm")
     of_photograph = {
@@ -129,19 +133,33 @@ def attach(
     score = readings.Combine(
         categories, list(READINGS), readings.SCORE_FLOORS, dtype="float32", name="score"
     )([*given, category])
+    height, width = maps[DETAIL_MAP].shape[1:3]
+    detail = readings.PatchMahalanobis(categories, dtype="float32", name=f"{DETAIL}_distance")(
+        [maps[DETAIL_MAP], category]
+    )
+    detail = _level(DETAIL, detail, category, categories)
     of_patches = {
         FINE: logarithm(_as_column(fine_map, "fine_values")),
         LEARNED: _as_column(logits, "learned_values"),
+        DETAIL: logarithm(_as_column(detail, "detail_values")),
     }
-    shown = [standardise[name]([x, category]) for name, x in of_patches.items()]
+    shown = {name: standardise[name]([x, category]) for name, x in of_patches.items()}
+    for name in (FINE, LEARNED):
+        shown[name] = readings.Enlarged(height, width, dtype="float32", name=f"{name}_enlarged")(
+            shown[name]
+        )
+    floors = readings.MAP_FLOORS
+    sharp = readings.Sharpened(
+        DETAIL_SHARE, (floors[FINE], floors[DETAIL]), dtype="float32", name="sharpened"
+    )([shown[FINE], shown[DETAIL]])
     anomaly = readings.Combine(
         categories,
         [FINE, LEARNED],
-        readings.MAP_FLOORS,
+        {LEARNED: floors[LEARNED]},
         mean=True,
         dtype="float32",
         name="map_score",
-    )([*shown, category])
+    )([sharp, shown[LEARNED], category])
     peak = logarithm(readings.TopMean(0, dtype="float32", name=f"{PEAK}_top")(fine_map))
     peak = readings.Standardise(categories, dtype="float32", name=f"{PEAK}_reading")(
         [peak, category]
@@ -180,10 +198,14 @@ def pooled_place(stage: str) -> tuple[int, int]:
     return start, start + 2 * CHANNELS[stage]
 
 
-def memory_bytes(categories: int, capacity: int) -> int:
-    """Of the memories of so many fine patches a category, and of half as many coarse ones."""
+def memory_bytes(categories: int, capacity: int, side: int) -> int:
+    """Of what is kept of good patches, of photographs of `side` pixels a side.
+
+    So many fine ones a category, half as many coarse ones, and each place's mean.
+    """
     fine = capacity * sum(CHANNELS[name] for name in FINE_MAPS)
-    return categories * memory.BYTES * (fine + capacity // 2 * CHANNELS[COARSE_MAP])
+    places = (-(-side // DETAIL_STRIDE)) ** 2 * CHANNELS[DETAIL_MAP]
+    return categories * memory.BYTES * (fine + capacity // 2 * CHANNELS[COARSE_MAP] + places)
 
 
 def _distance(
@@ -198,6 +220,12 @@ def _distance(
     distance = memory.MemoryDistance(
         categories, capacity, dtype="float32", name=f"{name}_distance"
     )([patches, category])
+    return _level(name, distance, category, categories)
+
+
+def _level(
+    name: str, distance: keras.KerasTensor, category: keras.KerasTensor, categories: int
+) -> keras.KerasTensor:
     return readings.RingLevel(
         categories, readings.RINGS[name], dtype="float32", name=f"{name}_level"
     )([distance, category])

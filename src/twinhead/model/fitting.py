@@ -15,7 +15,7 @@ from sklearn.covariance import ledoit_wolf
 
 from twinhead.dataset import splits
 from twinhead.errors import InputError
-from twinhead.model import heads, memory, patch_learning, readings, stacking
+from twinhead.model import detail, heads, memory, patch_learning, readings, stacking
 from twinhead.model.detector import (
     COARSE_MAP,
     FINE_MAPS,
@@ -35,8 +35,6 @@ from twinhead.model.training_data import Data
 
 LEAST_DEVIATION = 1e-3
 """A channel's spread counts as that much more: a constant one says nothing."""
-QUANTILE = 0.999
-"""Of good patches' distances: the level of a ring."""
 SHARES = {FINE: (0.5, 1.0), COARSE: (1.0,)}
 """How much each map of a memory's patches counts: the finer one half."""
 LEAST_CHANGE = 0.05
@@ -53,8 +51,6 @@ Twice the change adds twice as much. Wholly free of charge, it would hide some o
 """
 FEWEST = 10
 """Good photographs of a category that tell how its pooled values go together, and its tint."""
-LEAST_VARIATION = 0.01
-"""A map varies by at least this share of its size: in units of nothing, float16 overflows."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +80,7 @@ def fit(model: keras.Model, given: Data, changes: np.ndarray, schedule: Schedule
     fine = _memory(model, given, train, fold, alone, FINE)
     coarse = _memory(model, given, train, fold, alone, COARSE)
     _patch_statistics(model, given, train, fine)
+    detail.fit(model, given, train, fold, alone)
     table = pd.DataFrame({"fold": fold}, index=train)
     table[FINE] = np.log(readings.top_mean(fine, readings.SHARE[FINE]))
     table[COARSE] = np.log(readings.top_mean(coarse, readings.SHARE[COARSE]))
@@ -179,11 +176,8 @@ def _memory(
             for place, of_photograph in zip(places, patches, strict=True):
                 found[place] = memory.distances(of_photograph, kept).reshape(height, width)
         if (judged := good & ~alone).any():
-            usual = [
-                np.quantile(found[judged][:, ring == number], QUANTILE)
-                for number in np.unique(ring)
-            ]
-            level[category, : len(usual)] = np.maximum(np.array(usual) / max(usual[-1], 1e-6), 1)
+            usual = readings.ring_levels(found[judged], ring)
+            level[category, : len(usual)] = usual
         found[own] /= level[category][ring]
     found[alone] = np.median(found[~alone]) if (~alone).any() else 1.0
     layer.assign(memories)
@@ -215,7 +209,7 @@ def _units(model: keras.Model, given: Data, rows: np.ndarray, name: str) -> np.n
     for moment in moments:
         _, mean, deviation = moment.joined([0])
         spread, size = np.sqrt((deviation**2).sum()), np.sqrt((mean**2).sum())
-        units.append(max(spread, LEAST_VARIATION * size, 1e-6))
+        units.append(max(spread, memory.LEAST_VARIATION * size, 1e-6))
     return (share / np.array(units)).astype(np.float32)
 
 

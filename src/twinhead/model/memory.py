@@ -21,6 +21,8 @@ EQUAL = 1e-6
 """Squared distances below this share of the largest square are rounding errors."""
 BYTES = 2
 """Of a value in memory: float16."""
+LEAST_VARIATION = 0.01
+"""A map varies by at least this share of its size: in units of nothing, float16 overflows."""
 POOL = 250_000
 """Patches that are chosen from at a time: 600 photographs of 400 patches."""
 

@@ -15,14 +15,19 @@ POOLED, FINE, COARSE, LEARNED = READINGS = "pooled", "fine", "coarse", "learned"
 """The readings in the order of their weights; fine and coarse are distances from the memory."""
 SCORE_FLOORS = {POOLED: 0.0, LEARNED: 0.0}
 """What was learned never lowers what the memory says."""
-MAP_FLOORS = {FINE: -3.0, LEARNED: -3.0}
-"""What is surely good is equally dark."""
-SHARE = {FINE: 0.01, COARSE: 0.03, LEARNED: 0.01}
+DETAIL = "detail"
+"""How far a patch of the finest grid lies from good ones at its place: it sharpens the heat map,
+and no probability reads it."""
+MAP_FLOORS = {FINE: -6.0, DETAIL: -6.0, LEARNED: -3.0}
+"""What is surely good is equally dark; so no part of the map can blot out what another sees."""
+SHARE = {FINE: 0.01, COARSE: 0.03, LEARNED: 0.01, DETAIL: 0.01}
 """The share of a photograph's patches, the oddest ones, whose mean is the photograph's reading."""
 PEAK = "peak"
 """The fine distance of the oddest patch alone: it tells the unknown, and no probability."""
-RINGS = {FINE: 5, COARSE: 3}
+RINGS = {FINE: 5, COARSE: 3, DETAIL: 10}  # as wide in pixels as those of the fine grid
 """Rings of cells along the map's border that have a level of their own, with all that is within."""
+QUANTILE = 0.999
+"""Of good patches' distances: the level of a ring."""
 LIMIT = 20.0
 """A channel counts at most so many spreads: what is farther is as odd as can be."""
 
@@ -111,6 +116,17 @@ def rings(height: int, width: int, count: int) -> np.ndarray:
     return np.minimum(apart, count - 1)
 
 
+def ring_levels(distance: np.ndarray, ring: np.ndarray) -> np.ndarray:
+    """QUANTILE of good patches' distances in each ring, over that of the innermost: (rings,).
+
+    At least 1. distance: (n, height, width); ring: (height, width), integers.
+    """
+    usual = np.array(
+        [np.quantile(distance[:, ring == number], QUANTILE) for number in np.unique(ring)]
+    )
+    return np.maximum(usual / max(usual[-1], 1e-6), 1)
+
+
 @registered
 class RingLevel(layers.Layer):
     """Distances over the level that good products have so near to the border: [map, category].
@@ -192,6 +208,85 @@ class Mahalanobis(layers.Layer):
 
     def get_config(self) -> dict:
         return super().get_config() | {"categories": self.categories}
+
+
+@registered
+class PatchMahalanobis(layers.Layer):
+    """How far each patch lies from good ones at its place: [map, category].
+
+    PaDiM (Defard et al. 2021, arXiv:2011.08785) with one covariance for all places, so that few
+    photographs tell it: each patch, less the mean of its place, times its category's whitening; the
+    root mean square of that. The means are kept in float16, as stored features are. Takes (batch,
+    height, width, channels) and (batch,), and gives (batch, height, width), float32.
+    """
+
+    def __init__(self, categories: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.categories = categories
+
+    def build(self, shapes: list[tuple]) -> None:
+        *place, channels = shapes[0][1:]
+        self.mean = self.add_weight(
+            shape=(self.categories, *place, channels),
+            initializer="zeros",
+            trainable=False,
+            dtype="float16",
+            name="mean",
+        )
+        self.whitening = self.add_weight(
+            shape=(self.categories, channels, channels),
+            initializer="zeros",
+            trainable=False,
+            name="whitening",
+        )
+
+    def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
+        x, category = inputs
+        height, width, channels = x.shape[1:]
+        apart = ops.cast(x, "float32") - ops.cast(ops.take(self.mean, category, axis=0), "float32")
+        apart = ops.reshape(apart, (-1, height * width, channels))
+        white = ops.matmul(apart, ops.take(self.whitening, category, axis=0))
+        # The logarithm that follows has no value at 0.
+        found = ops.sqrt(ops.maximum(ops.mean(white**2, axis=2), 1e-12))
+        return ops.reshape(found, (-1, height, width))
+
+    def get_config(self) -> dict:
+        return super().get_config() | {"categories": self.categories}
+
+
+@registered
+class Enlarged(layers.Layer):
+    """A map on a finer grid, bilinear: (batch, …, …, 1) to (batch, height, width, 1)."""
+
+    def __init__(self, height: int, width: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.height, self.width = height, width
+
+    def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        return ops.image.resize(x, (self.height, self.width), interpolation="bilinear")
+
+    def get_config(self) -> dict:
+        return super().get_config() | {"height": self.height, "width": self.width}
+
+
+@registered
+class Sharpened(layers.Layer):
+    """The weighted mean of a map and its detail, each from a floor up: [map, detail] of one shape.
+
+    The map counts 1.
+    """
+
+    def __init__(self, share: float, floors: tuple[float, float], **options: Any) -> None:
+        """share: how much the detail counts. floors: the map's, and the detail's."""
+        super().__init__(**options)
+        self.share, self.floors = share, tuple(floors)
+
+    def call(self, maps: list[keras.KerasTensor]) -> keras.KerasTensor:
+        x, detail = (ops.maximum(*pair) for pair in zip(maps, self.floors, strict=True))
+        return (x + self.share * detail) / (1 + self.share)
+
+    def get_config(self) -> dict:
+        return super().get_config() | {"share": self.share, "floors": self.floors}
 
 
 @registered

@@ -122,7 +122,7 @@ def train(
     epochs before count. Raises InputError if that is the first, and where a head has nothing to
     learn from.
     """
-    tasks = check(frame, split, model_settings)
+    tasks = check(frame, split, model_settings, image_size)
     targets = targets_of(frame, tasks)
     rows = {name: np.flatnonzero(split == name) for name in (splits.TRAIN, splits.VAL)}
     tf.config.experimental.enable_op_determinism()
@@ -227,7 +227,8 @@ def _learn_on(
     The history and its chosen epoch are of before. Raises InputError where the loss stops being a
     number.
     """
-    rows, tasks = np.flatnonzero(split == splits.TRAIN), check(frame, split, settings.model)
+    rows = np.flatnonzero(split == splits.TRAIN)
+    tasks = check(frame, split, settings.model, settings.data.side)
     _adapt(result.model, pooled, rows, frame)
     part = network.learning_part(result.model, tasks, stored=True)
     targets = targets_of(frame, tasks)
@@ -274,17 +275,20 @@ def _adapt(
     network.adapt(model, moments)
 
 
-def check(frame: pd.DataFrame, split: pd.Series, settings: params.Model) -> Sequence[str]:
+def check(
+    frame: pd.DataFrame, split: pd.Series, settings: params.Model, side: int
+) -> Sequence[str]:
     """Return the tasks whose heads have something to learn by epochs from the train split.
+
+    side: of the photographs, in pixels.
 
     On a pretrained backbone good images suffice for defects: the memory needs no more. Raises
     InputError where the train split holds no good image, for the paper's network where it holds
     none that is defective, and where the memories of all categories wouldn't fit in a file.
     """
     if not settings.is_from_scratch and "defect" in settings.tasks:
-        _check_memory(
-            frame["category"].nunique() if "category" in settings.tasks else 1, settings.memory
-        )
+        categories = frame["category"].nunique() if "category" in settings.tasks else 1
+        _check_memory(categories, settings.memory, side)
     kinds = set(frame["defective"][split == splits.TRAIN])
     if "defect" not in settings.tasks or kinds == {0, 1}:
         return settings.tasks
@@ -304,12 +308,16 @@ def check(frame: pd.DataFrame, split: pd.Series, settings: params.Model) -> Sequ
     )
 
 
-def _check_memory(categories: int, capacity: int) -> None:
-    if detector.memory_bytes(categories, capacity) > network.MAX_MEMORY:
-        most = network.MAX_MEMORY // detector.memory_bytes(categories, 2) * 2
+def _check_memory(categories: int, capacity: int, side: int) -> None:
+    def taken(patches: int) -> int:
+        return detector.memory_bytes(categories, patches, side)
+
+    if taken(capacity) > network.MAX_MEMORY:
+        most = (network.MAX_MEMORY - taken(0)) // (taken(2) - taken(0)) * 2
+        wanted = f"expected at most {most}" if most > 0 else "expected smaller photographs"
         raise InputError(
-            f"model.memory is {capacity}: of {categories} categories the network's file would be"
-            f" larger than can be read; expected at most {most}"
+            f"model.memory is {capacity}: of {categories} categories at {side} pixels a side the"
+            f" network's file would be larger than can be read; {wanted}"
         )
 
 
