@@ -27,6 +27,8 @@ def train() -> None:
     images, masks = pixels.load(paths.PIXELS), pixels.load_masks(paths.MASKS, frame)
     source = inference.source(settings.model, images, features.load(paths.FEATURES))
     training.check(frame, split, settings.model, settings.data.side)
+    group = splits.groups(paths.SPLITS)
+    training.check_groups(split, group, settings.model)
     with tracking.running("train", settings) as live:
         result = training.train(
             source.inputs,
@@ -43,7 +45,6 @@ def train() -> None:
             print(f"train: {training.diverged(result.progress, settings.train)}", flush=True)
         if network.detects(result.model):
             print("train: heads done; now memory, patch networks and calibration", flush=True)
-        group = splits.groups(paths.SPLITS)
         crossfit = training.add_readings(result, source, masks, frame, split, group, settings)
         network.save(result.best(), paths.MODEL)
         network.save(result.checkpoint(), paths.CHECKPOINT)

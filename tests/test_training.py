@@ -271,6 +271,20 @@ def test_memories_that_no_file_could_hold_are_refused_with_the_most(
         training.check(more, pd.concat([marks] * 3), model, 2048)
 
 
+def test_copies_of_two_photographs_are_refused_before_the_first_epoch(split: pd.Series) -> None:
+    train = split == splits.TRAIN
+    group = pd.Series(np.arange(len(split)) % 2, split.index)
+    with pytest.raises(InputError, match="too few images that differ: 2, .*needs 3"):
+        training.check_groups(split, group, SHIPPED.model)
+    assert train.sum() > 2
+    for model in (
+        SHIPPED.model.model_copy(update={"tasks": ["category"]}),
+        SHIPPED.model.model_copy(update={"backbone": "cnn"}),
+    ):
+        training.check_groups(split, group, model)
+    training.check_groups(split, pd.Series(np.arange(len(split)), split.index), SHIPPED.model)
+
+
 @pytest.mark.parametrize("side", [64, 100])
 def test_what_is_checked_is_what_the_good_patches_take(side: int) -> None:
     given = network.build(SHIPPED.model.model_copy(update={"memory": 30}), side, 3, 0)

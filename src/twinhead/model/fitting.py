@@ -96,17 +96,22 @@ def fit(model: keras.Model, given: Data, changes: np.ndarray, schedule: Schedule
     return table
 
 
+def check_groups(group: np.ndarray) -> None:
+    """Raise InputError where the training images, of these groups, are too few to cross-fit."""
+    if (count := len(np.unique(group))) < FOLDS:
+        raise InputError(
+            f"the train split holds too few images that differ: {count}, where duplicates and lots"
+            f" count once; cross-fitting needs {FOLDS}"
+        )
+
+
 def _folds(given: Data, train: np.ndarray, seed: int) -> np.ndarray:
     """Deal the groups out to the folds, by category and kind: (training images,), integers.
 
     Raises InputError where there are fewer groups than folds.
     """
+    check_groups(given.group[train])
     labels, group = np.unique(given.group[train], return_inverse=True)
-    if len(labels) < FOLDS:
-        raise InputError(
-            f"the train split holds {len(labels)} groups of images (duplicates and lots count"
-            f" once); cross-fitting needs {FOLDS}"
-        )
     rng, fold = np.random.default_rng(seed), np.full(len(labels), -1)
     strata = given.category[train] * 2 + given.defective[train]
     turn = int(rng.integers(FOLDS))

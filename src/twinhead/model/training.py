@@ -275,6 +275,12 @@ def _adapt(
     network.adapt(model, moments)
 
 
+def check_groups(split: pd.Series, group: pd.Series, settings: params.Model) -> None:
+    """Raise InputError where a network that reads patches has too few images to be fitted to."""
+    if not settings.is_from_scratch and "defect" in settings.tasks:
+        fitting.check_groups(group[split == splits.TRAIN].to_numpy())
+
+
 def check(
     frame: pd.DataFrame, split: pd.Series, settings: params.Model, side: int
 ) -> Sequence[str]:
