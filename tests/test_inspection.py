@@ -265,9 +265,8 @@ def test_a_heat_map_lies_over_the_photograph_in_its_proportions(model, tmp_path)
     data = save(image, tmp_path / "a.png").read_bytes()
     pixels = images.decode(data, "a", model.size)[None]
     (heat,) = model.heat(pixels)
-    assert (
-        heat.shape == model.model.output["anomaly_map"].shape[1:]
-    )  # a number for each of the finest patches
+    # A number for each of the finest patches.
+    assert heat.shape == model.model.output["anomaly_map"].shape[1:]
     drawn = np.asarray(Image.open(io.BytesIO(model.draw(data, "a", heat))))
     assert drawn.shape == image.shape
 

@@ -272,11 +272,9 @@ def test_memories_that_no_file_could_hold_are_refused_with_the_most(
 
 
 def test_copies_of_two_photographs_are_refused_before_the_first_epoch(split: pd.Series) -> None:
-    train = split == splits.TRAIN
     group = pd.Series(np.arange(len(split)) % 2, split.index)
     with pytest.raises(InputError, match="too few images that differ: 2, .*needs 3"):
         training.check_groups(split, group, SHIPPED.model)
-    assert train.sum() > 2
     for model in (
         SHIPPED.model.model_copy(update={"tasks": ["category"]}),
         SHIPPED.model.model_copy(update={"backbone": "cnn"}),
